@@ -1,0 +1,1 @@
+//! Sockets and their buffers. Must not know commands or data.

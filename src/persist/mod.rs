@@ -1,0 +1,2 @@
+//! What goes to disk and comes back. Must not know clients or commands' meanings.
+pub mod aof;

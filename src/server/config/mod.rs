@@ -1,0 +1,1 @@
+//! Directives: one table, from which redis.conf, the command line, CONFIG and the reference derive.

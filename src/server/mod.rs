@@ -1,0 +1,2 @@
+//! Puts the parts in order: the tick, the gate, execution, effects.
+pub mod config;

@@ -1,0 +1,2 @@
+//! The keyspace: records, the segmented table, expiry, databases. Must not know the protocol,
+//! clients or files.
