@@ -1,2 +1,5 @@
-//! Small tools that know nothing of Redis's commands or data: clock, random numbers, number
-//! formats, glob patterns.
+//! Small tools that know nothing of Redis's commands or data: patterns, number formats, the clock,
+//! random numbers, a checksum, argument lines. Nothing in here may mention another folder of this
+//! crate.
+
+pub mod glob;
