@@ -2,4 +2,5 @@
 //! random numbers, a checksum, argument lines. Nothing in here may mention another folder of this
 //! crate.
 
+pub mod args;
 pub mod glob;
