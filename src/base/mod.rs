@@ -3,4 +3,5 @@
 //! crate.
 
 pub mod args;
+pub mod crc64;
 pub mod glob;
