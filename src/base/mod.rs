@@ -5,3 +5,4 @@
 pub mod args;
 pub mod crc64;
 pub mod glob;
+pub mod rng;
