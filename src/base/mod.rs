@@ -3,6 +3,7 @@
 //! crate.
 
 pub mod args;
+pub mod clock;
 pub mod crc64;
 pub mod glob;
 pub mod rng;
