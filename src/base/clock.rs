@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A source of time. Clones show the same time, also on other threads.
 #[derive(Clone, Debug)]
@@ -41,8 +41,8 @@ impl Clock {
     pub fn unix_us(&self) -> i64 {
         match &self.source {
             Source::System { .. } => match SystemTime::now().duration_since(UNIX_EPOCH) {
-                Ok(since) => i64::try_from(since.as_micros()).unwrap_or(i64::MAX),
-                Err(before) => -i64::try_from(before.duration().as_micros()).unwrap_or(i64::MAX),
+                Ok(since) => i64::try_from(micros(since)).unwrap_or(i64::MAX),
+                Err(before) => -i64::try_from(micros(before.duration())).unwrap_or(i64::MAX),
             },
             Source::Manual(manual) => manual.unix_us.load(Ordering::Relaxed),
         }
@@ -56,9 +56,7 @@ impl Clock {
     /// Microseconds since this clock was made, never going back: for durations and deadlines.
     pub fn monotonic_us(&self) -> u64 {
         match &self.source {
-            Source::System { started } => {
-                u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX)
-            }
+            Source::System { started } => micros(started.elapsed()),
             Source::Manual(manual) => manual.monotonic_us.load(Ordering::Relaxed),
         }
     }
@@ -97,6 +95,11 @@ impl Clock {
             Source::System { .. } => panic!("the system's clock cannot be moved"),
         }
     }
+}
+
+/// Whole microseconds. `Duration::as_micros` would do, but calculates in 128 bits.
+fn micros(duration: Duration) -> u64 {
+    duration.as_secs().saturating_mul(1_000_000).saturating_add(duration.subsec_micros().into())
 }
 
 /// The time stamp of a log line, `22 Nov 2026 17:28:08.123`, from milliseconds since 1970, in the
