@@ -6,4 +6,5 @@ pub mod args;
 pub mod clock;
 pub mod crc64;
 pub mod glob;
+pub mod number;
 pub mod rng;
