@@ -61,6 +61,17 @@ impl Clock {
         }
     }
 
+    /// The same in nanoseconds: commands are shorter than a microsecond.
+    pub fn monotonic_ns(&self) -> u64 {
+        match &self.source {
+            Source::System { started } => {
+                let since = started.elapsed();
+                since.as_secs() * 1_000_000_000 + u64::from(since.subsec_nanos())
+            }
+            Source::Manual(manual) => manual.monotonic_us.load(Ordering::Relaxed) * 1000,
+        }
+    }
+
     /// Lets `by_us` microseconds pass on a manual clock.
     ///
     /// # Panics

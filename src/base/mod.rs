@@ -6,5 +6,8 @@ pub mod args;
 pub mod clock;
 pub mod crc64;
 pub mod glob;
+pub mod hash;
 pub mod number;
+pub mod prefetch;
 pub mod rng;
+pub mod table;

@@ -1,1 +1,9 @@
 //! The commands: one file a family, one row and one function a command.
+
+pub mod connection;
+pub mod string;
+
+use crate::server::command::Command;
+
+/// Every family, in the order of the documentation.
+pub const FAMILIES: &[&[Command]] = &[connection::COMMANDS, string::COMMANDS];

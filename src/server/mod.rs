@@ -1,2 +1,109 @@
-//! Puts the parts in order: the tick, the gate, execution, effects.
+//! Puts the parts in order: the tick, the gate, execution, effects. The subsystems themselves are
+//! passive; only here is decided what happens when.
+
+pub mod client;
+pub mod command;
 pub mod config;
+pub mod connections;
+pub mod ctx;
+pub mod effects;
+pub mod error;
+pub mod execute;
+pub mod gate;
+pub mod log;
+pub mod stats;
+pub mod tick;
+
+use crate::base::clock::Clock;
+use crate::base::rng::Rng;
+use crate::store::Keyspace;
+use client::Client;
+use command::CommandTable;
+use config::Config;
+use effects::Effects;
+use log::Log;
+use slab::Slab;
+use stats::Stats;
+
+/// Everything a command can reach: the data, and the server around it. Two halves, so that a
+/// handler can hold a key open and still look at the configuration.
+pub struct Instance {
+    pub server: Server,
+    pub keys: Keyspace,
+}
+
+pub struct Server {
+    pub config: Config,
+    pub commands: &'static CommandTable,
+    pub clients: Slab<Client>,
+    pub stats: Stats,
+    pub effects: Effects,
+    pub log: Log,
+    pub clock: Clock,
+    pub rng: Rng,
+    /// Bits of `gate::state` that hold for all clients.
+    pub state: u32,
+    /// The id the next client gets.
+    pub next_client_id: u64,
+    /// The tick's time: both clocks as they were read last.
+    last_ns: u64,
+    base_ms: i64,
+    base_ns: u64,
+}
+
+impl Instance {
+    pub fn new(config: Config, commands: &'static CommandTable, clock: Clock) -> Instance {
+        let now_ms = clock.unix_ms();
+        let mut rng = Rng::from_os();
+        let keys = Keyspace::new(config.databases as usize, rng.next_u64(), now_ms);
+        let server = Server {
+            stats: Stats::new(commands.ids()),
+            config,
+            commands,
+            clients: Slab::new(),
+            effects: Effects::default(),
+            log: Log::default(),
+            rng,
+            state: 0,
+            next_client_id: 1,
+            last_ns: clock.monotonic_ns(),
+            base_ms: now_ms,
+            base_ns: clock.monotonic_ns(),
+            clock,
+        };
+        Instance { server, keys }
+    }
+
+    /// Reads both clocks: at the beginning of a tick.
+    pub fn read_clocks(&mut self) {
+        let Instance { server, keys } = self;
+        server.base_ms = server.clock.unix_ms();
+        server.base_ns = server.clock.monotonic_ns();
+        server.last_ns = server.base_ns;
+        keys.set_now(server.base_ms);
+    }
+}
+
+impl Server {
+    /// Reads the clock after a command: returns the nanoseconds it took, and moves the time that
+    /// the next command sees.
+    #[inline]
+    fn advance_clock(&mut self, keys: &mut Keyspace) -> u64 {
+        let now = self.clock.monotonic_ns();
+        let took = now.saturating_sub(self.last_ns);
+        self.last_ns = now;
+        let now_ms = self.base_ms + (now.saturating_sub(self.base_ns) / 1_000_000) as i64;
+        if now_ms != keys.now_ms {
+            keys.set_now(now_ms);
+        }
+        took
+    }
+
+    /// Records keys that expired without a command that changes anything.
+    pub fn tell_expired(&mut self, keys: &mut Keyspace) {
+        match self.log.buffer() {
+            Some(log) => self.effects.record_expired(log, keys),
+            None => keys.expired_untold.clear(),
+        }
+    }
+}

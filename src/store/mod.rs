@@ -1,2 +1,10 @@
-//! The keyspace: records, the segmented table, expiry, databases. Must not know the protocol,
-//! clients or files.
+//! The keyspace: records, the table that finds them, their expiry, the databases. Must not know
+//! the protocol, clients or files.
+
+pub mod db;
+pub mod expiry;
+pub mod record;
+pub mod table;
+
+pub use db::{Edit, Keyspace};
+pub use record::{NewValue, View};

@@ -1,2 +1,158 @@
 //! The data types. Each type's encodings are its own business; must not know keys, databases or
 //! clients.
+//!
+//! A small value is a run of bytes inside its key's record, of a kind given by [`Inline`]; a large
+//! one is an [`Object`]. A type changes its value through [`Slot`], which its tests implement
+//! over a plain vector and the store over a record.
+
+pub mod hash;
+pub mod string;
+
+/// What TYPE answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Type {
+    String,
+    List,
+    Set,
+    Zset,
+    Hash,
+    Stream,
+}
+
+impl Type {
+    pub const ALL: [Type; 6] =
+        [Type::String, Type::List, Type::Set, Type::Zset, Type::Hash, Type::Stream];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Type::String => "string",
+            Type::List => "list",
+            Type::Set => "set",
+            Type::Zset => "zset",
+            Type::Hash => "hash",
+            Type::Stream => "stream",
+        }
+    }
+}
+
+/// Kinds of values that are bytes within their record. The numbers are part of the record's
+/// layout in memory, never of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Inline {
+    /// The bytes of a string.
+    Str = 0,
+    /// A string that is the decimal form of these eight bytes, an `i64` in little-endian order.
+    Int = 1,
+    /// A packed hash.
+    Hash = 2,
+}
+
+impl Inline {
+    #[inline]
+    pub fn from_bits(bits: u8) -> Inline {
+        match bits {
+            0 => Inline::Str,
+            1 => Inline::Int,
+            _ => Inline::Hash,
+        }
+    }
+}
+
+/// A value too large, or too much changed, to live in its record.
+#[derive(Clone)]
+pub enum Object {
+    String(Vec<u8>),
+    Hash(hash::Table),
+}
+
+impl Object {
+    /// About how many allocations freeing this takes: what decides where it is freed.
+    pub fn free_effort(&self) -> usize {
+        match self {
+            // Giving back many pages to the kernel takes long, too.
+            Object::String(bytes) => 1 + bytes.capacity() / 4096,
+            Object::Hash(table) => table.len(),
+        }
+    }
+}
+
+/// A value as it is read.
+#[derive(Clone, Copy)]
+pub enum Value<'a> {
+    Inline(Inline, &'a [u8]),
+    Object(&'a Object),
+}
+
+impl Value<'_> {
+    #[inline]
+    pub fn kind(&self) -> Type {
+        match self {
+            Value::Inline(Inline::Str | Inline::Int, _) => Type::String,
+            Value::Inline(Inline::Hash, _) => Type::Hash,
+            Value::Object(Object::String(_)) => Type::String,
+            Value::Object(Object::Hash(_)) => Type::Hash,
+        }
+    }
+}
+
+/// The place a value is kept in, as its type changes it.
+pub trait Slot {
+    fn value(&self) -> Value<'_>;
+    /// Inline bytes, to be overwritten; empty for an object.
+    fn bytes_mut(&mut self) -> &mut [u8];
+    /// Replaces `remove` inline bytes at `at` by `insert` new ones, to be overwritten by the
+    /// caller through the returned slice of exactly those.
+    fn splice(&mut self, at: usize, remove: usize, insert: usize) -> &mut [u8];
+    fn object_mut(&mut self) -> Option<&mut Object>;
+    fn set_inline(&mut self, kind: Inline, bytes: &[u8]);
+    fn set_object(&mut self, object: Object);
+}
+
+/// A slot by itself, outside any keyspace: for tests, and for values under construction.
+#[derive(Clone)]
+pub enum Loose {
+    Inline(Inline, Vec<u8>),
+    Object(Object),
+}
+
+impl Slot for Loose {
+    fn value(&self) -> Value<'_> {
+        match self {
+            Loose::Inline(kind, bytes) => Value::Inline(*kind, bytes),
+            Loose::Object(object) => Value::Object(object),
+        }
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        match self {
+            Loose::Inline(_, bytes) => bytes,
+            Loose::Object(_) => &mut [],
+        }
+    }
+
+    fn splice(&mut self, at: usize, remove: usize, insert: usize) -> &mut [u8] {
+        match self {
+            Loose::Inline(_, bytes) => {
+                bytes.splice(at..at + remove, std::iter::repeat_n(0, insert));
+                &mut bytes[at..at + insert]
+            }
+            Loose::Object(_) => &mut [],
+        }
+    }
+
+    fn object_mut(&mut self) -> Option<&mut Object> {
+        match self {
+            Loose::Inline(..) => None,
+            Loose::Object(object) => Some(object),
+        }
+    }
+
+    fn set_inline(&mut self, kind: Inline, bytes: &[u8]) {
+        *self = Loose::Inline(kind, bytes.to_vec());
+    }
+
+    fn set_object(&mut self, object: Object) {
+        *self = Loose::Object(object);
+    }
+}

@@ -1,0 +1,21 @@
+//! A hint to the processor that memory will be read soon.
+#![allow(unsafe_code)]
+
+/// Starts fetching the cache line of `value`; does nothing where the target has no such hint.
+#[inline(always)]
+pub fn read<T>(value: &T) {
+    address(value as *const T as usize);
+}
+
+/// The same for an address that may be anything: a prefetch never faults.
+#[inline(always)]
+pub fn address(address: usize) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: PREFETCHT0 is a hint and does not access memory as far as the program can tell.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch(address as *const i8, _MM_HINT_T0);
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}

@@ -1,0 +1,178 @@
+//! One connection: its socket, the bytes received but not used yet, the bytes still to be sent.
+//!
+//! An idle connection owns no buffers: input is read into a buffer that all share and only an
+//! incomplete command is kept here; output buffers come from a [`Pool`] and go back to it.
+
+use super::stream::Stream;
+use mio::{Registry, Token};
+use std::io::{self, Read, Write};
+
+/// What one `read` takes at most, in bytes.
+pub const READ_SIZE: usize = 64 * 1024;
+/// Buffers larger than this are given back to the allocator instead of being kept.
+const KEEP: usize = 64 * 1024;
+
+/// Output buffers that wait for use.
+#[derive(Default)]
+pub struct Pool {
+    free: Vec<Vec<u8>>,
+}
+
+impl Pool {
+    const MOST: usize = 64;
+
+    pub fn take(&mut self) -> Vec<u8> {
+        self.free.pop().unwrap_or_default()
+    }
+
+    pub fn give(&mut self, mut buf: Vec<u8>) {
+        if buf.capacity() > 0 && buf.capacity() <= KEEP && self.free.len() < Self::MOST {
+            buf.clear();
+            self.free.push(buf);
+        }
+    }
+}
+
+/// What a read brought.
+pub enum Input {
+    /// So many bytes; `more` if the socket may hold further ones.
+    Bytes {
+        len: usize,
+        more: bool,
+    },
+    Nothing,
+    Closed,
+}
+
+pub struct Conn {
+    stream: Stream,
+    token: Token,
+    /// Received bytes that are no whole command yet, or whose turn has not come.
+    pub input: Vec<u8>,
+    output: Vec<u8>,
+    sent: usize,
+    /// The socket was full, so an event will tell when to go on writing.
+    blocked: bool,
+    /// An event told that there are bytes, and no read has found the end of them yet.
+    pub readable: bool,
+}
+
+impl Conn {
+    pub fn new(mut stream: Stream, registry: &Registry, token: Token) -> io::Result<Conn> {
+        stream.register(registry, token)?;
+        Ok(Conn {
+            stream,
+            token,
+            input: Vec::new(),
+            output: Vec::new(),
+            sent: 0,
+            blocked: false,
+            readable: false,
+        })
+    }
+
+    pub fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    pub fn token(&self) -> Token {
+        self.token
+    }
+
+    /// Reads once into `buf` after its first `filled` bytes. The buffer is as long as may be
+    /// read into; only what was read before `filled + len` has meaning.
+    pub fn read(&mut self, buf: &mut [u8], filled: usize) -> io::Result<Input> {
+        let room = buf.len() - filled;
+        loop {
+            match self.stream.read(&mut buf[filled..]) {
+                Ok(0) => return Ok(Input::Closed),
+                Ok(len) => {
+                    // Edge-triggered events: a short read proves that the socket was emptied,
+                    // and what comes later is a new event.
+                    self.readable = len == room;
+                    return Ok(Input::Bytes { len, more: self.readable });
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.readable = false;
+                    return Ok(Input::Nothing);
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Takes the output buffer, to be written to and put back with [`Conn::put_output`].
+    #[inline]
+    pub fn take_output(&mut self, pool: &mut Pool) -> Vec<u8> {
+        if self.output.capacity() == 0 { pool.take() } else { std::mem::take(&mut self.output) }
+    }
+
+    #[inline]
+    pub fn put_output(&mut self, output: Vec<u8>, pool: &mut Pool) {
+        if output.is_empty() {
+            pool.give(output);
+        } else {
+            self.output = output;
+        }
+    }
+
+    /// Bytes that wait to be sent.
+    pub fn pending(&self) -> usize {
+        self.output.len() - self.sent
+    }
+
+    /// Bytes of memory the output takes.
+    pub fn output_memory(&self) -> usize {
+        self.output.capacity()
+    }
+
+    pub fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+
+    /// Drops what was to be sent.
+    pub fn discard_output(&mut self) {
+        self.output = Vec::new();
+        self.sent = 0;
+    }
+
+    /// Sends as much as the socket takes; returns how many bytes that was. Whether an event is
+    /// asked for follows from whether something is left.
+    pub fn flush(&mut self, registry: &Registry, pool: &mut Pool) -> io::Result<usize> {
+        let before = self.sent;
+        let mut full = false;
+        while self.sent < self.output.len() {
+            match self.stream.write(&self.output[self.sent..]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => self.sent += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    full = true;
+                    break;
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        let written = self.sent - before;
+        if !full {
+            self.sent = 0;
+            self.output.clear();
+            pool.give(std::mem::take(&mut self.output));
+        } else if self.sent > KEEP.max(self.output.len() / 2) {
+            self.output.drain(..self.sent);
+            self.sent = 0;
+        }
+        if full != self.blocked {
+            self.blocked = full;
+            self.stream.want_writable(registry, self.token, full)?;
+        }
+        Ok(written)
+    }
+
+    /// Ends the connection; the socket is closed when this is dropped.
+    pub fn close(&mut self, registry: &Registry) {
+        // Closing removes it from the poll in any case.
+        let _ = self.stream.deregister(registry);
+    }
+}

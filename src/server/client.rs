@@ -1,0 +1,121 @@
+//! One client: its session (who it is, which database, which protocol) and its connection.
+
+use crate::net::conn::Conn;
+use crate::resp::parse::Partial;
+
+/// What CLIENT REPLY chose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplyMode {
+    On,
+    Off,
+    /// The next command's reply is not sent.
+    SkipNext,
+}
+
+/// Whether, and when, the connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Closing {
+    No,
+    /// When its replies are sent.
+    AfterReply,
+    /// At the end of the tick, whatever is unsent.
+    Now,
+}
+
+pub struct Client {
+    /// Unique as long as the server runs.
+    pub id: u64,
+    /// None for the server's own clients, such as the one that loads a file.
+    pub conn: Option<Conn>,
+    /// Progress within the incomplete command at the start of the connection's input.
+    pub partial: Option<Box<Partial>>,
+    pub db: usize,
+    pub resp3: bool,
+    pub authenticated: bool,
+    pub reply: ReplyMode,
+    pub closing: Closing,
+    /// CLIENT NO-EVICT and NO-TOUCH.
+    pub no_evict: bool,
+    pub no_touch: bool,
+    pub peer: Box<str>,
+    pub local: Box<str>,
+    pub name: Box<[u8]>,
+    pub lib_name: Box<[u8]>,
+    pub lib_version: Box<[u8]>,
+    /// Seconds since 1970.
+    pub created_s: i64,
+    pub active_s: i64,
+    /// The full name of the last command, for CLIENT LIST.
+    pub last_command: &'static str,
+    /// Bytes received and sent, and commands processed.
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub commands: u64,
+    /// Arguments' bytes of the command being executed, for CLIENT LIST.
+    pub argument_bytes: usize,
+    /// Bytes of input this client's batch began with, for CLIENT LIST from within it.
+    pub query_bytes: usize,
+    /// Milliseconds since 1970 at which the output passed its soft limit.
+    pub over_soft_limit_since: Option<i64>,
+    /// It changed data in this tick, so its replies depend on the append-only file.
+    pub wrote: bool,
+    /// Its replies wait until the append-only file is acknowledged up to here.
+    pub parked: Option<u64>,
+    /// It is in the loop's list of clients to go on with.
+    pub scheduled: bool,
+    /// It is in the loop's list of clients whose output is to be sent.
+    pub has_output: bool,
+}
+
+impl Client {
+    pub fn new(id: u64, conn: Option<Conn>, now_s: i64, authenticated: bool) -> Client {
+        let peer = conn.as_ref().map(|c| c.stream().peer()).unwrap_or_default().into();
+        let local = conn.as_ref().map(|c| c.stream().local()).unwrap_or_default().into();
+        Client {
+            id,
+            conn,
+            partial: None,
+            db: 0,
+            resp3: false,
+            authenticated,
+            reply: ReplyMode::On,
+            closing: Closing::No,
+            no_evict: false,
+            no_touch: false,
+            peer,
+            local,
+            name: Box::default(),
+            lib_name: Box::default(),
+            lib_version: Box::default(),
+            created_s: now_s,
+            active_s: now_s,
+            last_command: "NULL",
+            bytes_in: 0,
+            bytes_out: 0,
+            commands: 0,
+            argument_bytes: 0,
+            query_bytes: 0,
+            over_soft_limit_since: None,
+            wrote: false,
+            parked: None,
+            scheduled: false,
+            has_output: false,
+        }
+    }
+
+    /// Ends the connection, not later than asked for before.
+    pub fn close(&mut self, when: Closing) {
+        self.closing = self.closing.max(when);
+    }
+
+    /// The session as a new connection has it: what RESET does.
+    pub fn reset(&mut self, authenticated: bool) {
+        self.db = 0;
+        self.resp3 = false;
+        self.authenticated = authenticated;
+        self.reply = ReplyMode::On;
+        self.no_evict = false;
+        self.no_touch = false;
+        self.name = Box::default();
+    }
+}

@@ -1,0 +1,358 @@
+//! What a command is: one row beside its handler, from which COMMAND, COMMAND DOCS, key
+//! extraction, access categories, statistics and the tests derive.
+
+use super::ctx::Ctx;
+use super::error::Error;
+
+pub type Handler = fn(&mut Ctx) -> Result<(), Error>;
+
+/// What the gate and COMMAND INFO know of a command. Bits of [`Command::flags`].
+pub mod flag {
+    pub const WRITE: u32 = 1 << 0;
+    pub const READONLY: u32 = 1 << 1;
+    pub const DENYOOM: u32 = 1 << 2;
+    pub const ADMIN: u32 = 1 << 3;
+    pub const PUBSUB: u32 = 1 << 4;
+    pub const NOSCRIPT: u32 = 1 << 5;
+    pub const BLOCKING: u32 = 1 << 6;
+    pub const LOADING: u32 = 1 << 7;
+    pub const STALE: u32 = 1 << 8;
+    pub const SKIP_MONITOR: u32 = 1 << 9;
+    pub const SKIP_SLOWLOG: u32 = 1 << 10;
+    pub const ASKING: u32 = 1 << 11;
+    pub const FAST: u32 = 1 << 12;
+    pub const NO_AUTH: u32 = 1 << 13;
+    pub const MOVABLEKEYS: u32 = 1 << 14;
+    pub const NO_MULTI: u32 = 1 << 15;
+    pub const ALLOW_BUSY: u32 = 1 << 16;
+    pub const NO_ASYNC_LOADING: u32 = 1 << 17;
+    pub const MAY_REPLICATE: u32 = 1 << 18;
+    pub const NO_MANDATORY_KEYS: u32 = 1 << 19;
+    pub const PROTECTED: u32 = 1 << 20;
+    pub const TOUCHES_ARBITRARY_KEYS: u32 = 1 << 21;
+    /// The reply must go out even under CLIENT REPLY OFF or SKIP: CLIENT itself.
+    pub const ANSWERS_ALWAYS: u32 = 1 << 22;
+
+    /// Names as COMMAND INFO gives them, in its order.
+    pub const NAMES: &[(u32, &str)] = &[
+        (WRITE, "write"),
+        (READONLY, "readonly"),
+        (DENYOOM, "denyoom"),
+        (ADMIN, "admin"),
+        (PUBSUB, "pubsub"),
+        (NOSCRIPT, "noscript"),
+        (BLOCKING, "blocking"),
+        (LOADING, "loading"),
+        (STALE, "stale"),
+        (SKIP_MONITOR, "skip_monitor"),
+        (SKIP_SLOWLOG, "skip_slowlog"),
+        (ASKING, "asking"),
+        (FAST, "fast"),
+        (NO_AUTH, "no_auth"),
+        (MAY_REPLICATE, "may_replicate"),
+        (NO_MANDATORY_KEYS, "no_mandatory_keys"),
+        (PROTECTED, "protected"),
+        (NO_ASYNC_LOADING, "no_async_loading"),
+        (NO_MULTI, "no_multi"),
+        (MOVABLEKEYS, "movablekeys"),
+        (ALLOW_BUSY, "allow_busy"),
+        (TOUCHES_ARBITRARY_KEYS, "touches_arbitrary_keys"),
+    ];
+}
+
+/// The families of the documentation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    Connection,
+    Generic,
+    String,
+    Hash,
+    List,
+    Set,
+    SortedSet,
+    Stream,
+    Bitmap,
+    Hyperloglog,
+    Geo,
+    Pubsub,
+    Transactions,
+    Scripting,
+    Server,
+    Cluster,
+}
+
+impl Group {
+    /// As COMMAND DOCS names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Group::Connection => "connection",
+            Group::Generic => "generic",
+            Group::String => "string",
+            Group::Hash => "hash",
+            Group::List => "list",
+            Group::Set => "set",
+            Group::SortedSet => "sorted-set",
+            Group::Stream => "stream",
+            Group::Bitmap => "bitmap",
+            Group::Hyperloglog => "hyperloglog",
+            Group::Geo => "geo",
+            Group::Pubsub => "pubsub",
+            Group::Transactions => "transactions",
+            Group::Scripting => "scripting",
+            Group::Server => "server",
+            Group::Cluster => "cluster",
+        }
+    }
+}
+
+/// Where a command's keys are, as COMMAND's key specifications say it.
+#[derive(Clone, Copy, Debug)]
+pub struct Keys {
+    /// Words of COMMAND's key-spec flags: `RO`, `RW`, `OW`, `RM`, `access`, `update`, `insert`,
+    /// `delete`, `not_key`, `incomplete`, `variable_flags`.
+    pub flags: &'static [&'static str],
+    pub begin: Begin,
+    pub find: Find,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Begin {
+    /// The first key is at this argument.
+    Index(usize),
+    /// The first key follows this word, searched from argument `from` on (from the end if
+    /// negative).
+    Keyword {
+        word: &'static str,
+        from: i32,
+    },
+    Unknown,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Find {
+    /// Keys from the first to `last` (relative to the first; from the end of the arguments if
+    /// negative), every `step` arguments; `limit` n > 1 stops after the first n-th part.
+    Range {
+        last: i32,
+        step: usize,
+        limit: usize,
+    },
+    /// An argument tells how many keys follow. Both indexes are relative to the beginning.
+    Count {
+        at: usize,
+        first: usize,
+        step: usize,
+    },
+    Unknown,
+}
+
+/// One key, read only.
+pub const READ_KEY: Keys = Keys {
+    flags: &["RO", "access"],
+    begin: Begin::Index(1),
+    find: Find::Range { last: 0, step: 1, limit: 0 },
+};
+
+/// A command or a subcommand.
+pub struct Command {
+    /// In lower case; a subcommand's own name, without its container's.
+    pub name: &'static str,
+    /// What it does, in a sentence without full stop, for COMMAND DOCS and redis-cli's help.
+    pub summary: &'static str,
+    /// The Redis version that had it first.
+    pub since: &'static str,
+    pub group: Group,
+    pub complexity: &'static str,
+    /// Number of arguments with the name; at least that many if negative.
+    pub arity: i32,
+    pub flags: u32,
+    /// Access categories beyond those that follow from `flags` (see `category_names`).
+    pub categories: &'static [&'static str],
+    pub keys: &'static [Keys],
+    /// Arguments in the notation of the documentation, for instance
+    /// `key seconds [NX | XX | GT | LT]`; COMMAND DOCS parses it (`commands/docs.rs`).
+    pub args: &'static str,
+    /// COMMAND's tips: `nondeterministic_output`, `request_policy:all_shards`, ...
+    pub tips: &'static [&'static str],
+    /// Version and change, newest last.
+    pub history: &'static [(&'static str, &'static str)],
+    /// Replaced by, and since when, if it is deprecated.
+    pub deprecated: Option<(&'static str, &'static str)>,
+    pub handler: Handler,
+    pub subcommands: &'static [Command],
+}
+
+impl Command {
+    /// What rows begin from: `Command { name: ..., ..Command::BASE }`.
+    pub const BASE: Command = Command {
+        name: "",
+        summary: "",
+        since: "1.0.0",
+        group: Group::Generic,
+        complexity: "O(1)",
+        arity: -1,
+        flags: 0,
+        categories: &[],
+        keys: &[],
+        args: "",
+        tips: &[],
+        history: &[],
+        deprecated: None,
+        handler: |_| Err(Error::Static("ERR this command only has subcommands")),
+        subcommands: &[],
+    };
+
+    pub fn has(&self, flags: u32) -> bool {
+        self.flags & flags != 0
+    }
+
+    pub fn takes(&self, args: usize) -> bool {
+        let arity = self.arity.unsigned_abs() as usize;
+        if self.arity < 0 { args >= arity } else { args == arity }
+    }
+}
+
+/// A command with what is derived from it once.
+pub struct Entry {
+    pub command: &'static Command,
+    /// Its number among all commands and subcommands: the index of its statistics.
+    pub id: usize,
+    /// `config` or `config|get`.
+    pub full_name: String,
+    /// The first key's argument, if its place is fixed: what the loop looks ahead for. 0 if none.
+    pub first_key: usize,
+    /// States of server or client in which the gate refuses it (see `gate`).
+    pub refused: u32,
+    subcommands: Option<NameTable>,
+}
+
+impl Entry {
+    pub fn subcommand(&self, name: &[u8]) -> Option<&'static Entry> {
+        self.subcommands.as_ref()?.find(name)
+    }
+
+    pub fn is_container(&self) -> bool {
+        self.subcommands.is_some()
+    }
+
+    pub fn subcommands(&self) -> impl Iterator<Item = &'static Entry> + '_ {
+        self.subcommands.iter().flat_map(|t| t.entries.iter().copied())
+    }
+}
+
+/// A perfect hash from names, in any case, to entries.
+struct NameTable {
+    slots: Vec<Option<&'static Entry>>,
+    seed: u64,
+    entries: Vec<&'static Entry>,
+}
+
+/// Eight bytes at a time, case folded. Two names of one table never agree in length, first eight
+/// and last eight bytes; `NameTable::new` would not end if they did, so it checks.
+#[inline]
+fn name_hash(name: &[u8], seed: u64) -> u64 {
+    const FOLD: u64 = 0x2020_2020_2020_2020;
+    let word = |bytes: &[u8]| {
+        let mut word = [0; 8];
+        word[..bytes.len()].copy_from_slice(bytes);
+        u64::from_le_bytes(word) | FOLD
+    };
+    let head = word(&name[..name.len().min(8)]);
+    let tail = word(&name[name.len().saturating_sub(8)..]);
+    let mixed = (head ^ seed).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        ^ (tail.rotate_left(29) ^ name.len() as u64).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+    mixed ^ (mixed >> 32)
+}
+
+impl NameTable {
+    fn new(entries: Vec<&'static Entry>) -> NameTable {
+        let size = (entries.len() * 8).next_power_of_two().max(8);
+        for seed in 0..1_000_000u64 {
+            let mut slots: Vec<Option<&'static Entry>> = vec![None; size];
+            let seed = seed.wrapping_mul(0x2545_F491_4F6C_DD1D);
+            let fits = entries.iter().all(|entry| {
+                let at = name_hash(entry.command.name.as_bytes(), seed) as usize & (size - 1);
+                slots[at].replace(entry).is_none()
+            });
+            if fits {
+                return NameTable { slots, seed, entries };
+            }
+        }
+        panic!("two commands have names that cannot be told apart");
+    }
+
+    #[inline]
+    fn find(&self, name: &[u8]) -> Option<&'static Entry> {
+        let at = name_hash(name, self.seed) as usize & (self.slots.len() - 1);
+        self.slots[at].filter(|entry| entry.command.name.as_bytes().eq_ignore_ascii_case(name))
+    }
+}
+
+/// All commands of a server.
+pub struct CommandTable {
+    names: NameTable,
+    count: usize,
+}
+
+impl CommandTable {
+    /// Lives as long as the process, as its entries are handed out everywhere.
+    pub fn new(families: &[&'static [Command]]) -> &'static CommandTable {
+        let mut count = 0;
+        let entries = families
+            .iter()
+            .flat_map(|family| family.iter())
+            .map(|command| new_entry(command, None, &mut count))
+            .collect();
+        Box::leak(Box::new(CommandTable { names: NameTable::new(entries), count }))
+    }
+
+    #[inline]
+    pub fn find(&self, name: &[u8]) -> Option<&'static Entry> {
+        self.names.find(name)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &'static Entry> + '_ {
+        self.names.entries.iter().copied()
+    }
+
+    /// Commands and subcommands.
+    pub fn with_subcommands(&self) -> impl Iterator<Item = &'static Entry> + '_ {
+        self.iter().flat_map(|e| std::iter::once(e).chain(e.subcommands()))
+    }
+
+    /// How many commands there are, subcommands included: ids are below this.
+    pub fn ids(&self) -> usize {
+        self.count
+    }
+
+    pub fn len(&self) -> usize {
+        self.names.entries.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+fn new_entry(
+    command: &'static Command,
+    container: Option<&str>,
+    count: &mut usize,
+) -> &'static Entry {
+    let id = *count;
+    *count += 1;
+    let full_name = match container {
+        Some(container) => format!("{container}|{}", command.name),
+        None => command.name.to_string(),
+    };
+    let subcommands = (!command.subcommands.is_empty()).then(|| {
+        let entries = command.subcommands.iter();
+        NameTable::new(entries.map(|c| new_entry(c, Some(&full_name), count)).collect())
+    });
+    let first_key = match command.keys.first() {
+        Some(Keys { begin: Begin::Index(index), find: Find::Range { .. }, .. }) => *index,
+        _ => 0,
+    };
+    let refused = super::gate::refused_in(command.flags);
+    Box::leak(Box::new(Entry { command, id, full_name, first_key, refused, subcommands }))
+}

@@ -1,0 +1,78 @@
+//! What a command's handler gets to work with.
+
+use super::Server;
+use super::client::Client;
+use super::command::Entry;
+use super::error::Error;
+use crate::resp::parse::OwnedArgs;
+use crate::resp::{Args, Reply};
+use crate::store::Keyspace;
+
+/// Who asks for a command to be executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    Client,
+    /// The loader of the append-only file: nothing is refused, nothing is recorded.
+    File,
+}
+
+/// What the append-only file and the replicas get to see of a command that changed something.
+#[derive(Default)]
+pub enum Propagation {
+    /// The command as it came.
+    #[default]
+    Verbatim,
+    /// These commands in its place.
+    Rewritten(Vec<OwnedArgs>),
+    Nothing,
+}
+
+pub struct Ctx<'a> {
+    pub server: &'a mut Server,
+    /// All databases; reads and edits go to the client's.
+    pub keys: &'a mut Keyspace,
+    /// The arguments, the command's name first. The gate has checked their number.
+    pub args: Args<'a>,
+    pub out: &'a mut Reply,
+    pub entry: &'static Entry,
+    pub origin: Origin,
+    /// The client's key in `server.clients`.
+    pub client_key: usize,
+    pub propagation: Propagation,
+}
+
+impl<'a> Ctx<'a> {
+    /// The argument at `index`; the gate has checked that there are so many.
+    #[inline]
+    pub fn arg(&self, index: usize) -> &'a [u8] {
+        self.args.get(index)
+    }
+
+    /// An argument as a whole number.
+    pub fn int_arg(&self, index: usize) -> Result<i64, Error> {
+        crate::base::number::parse_i64(self.arg(index)).ok_or(Error::NOT_AN_INTEGER)
+    }
+
+    /// Whether an argument is this word, in any case.
+    pub fn is_word(&self, index: usize, word: &str) -> bool {
+        self.arg(index).eq_ignore_ascii_case(word.as_bytes())
+    }
+
+    pub fn client(&mut self) -> &mut Client {
+        &mut self.server.clients[self.client_key]
+    }
+
+    /// Milliseconds since 1970, the same for the whole command.
+    pub fn now_ms(&self) -> i64 {
+        self.keys.now_ms
+    }
+
+    /// Replaces what the append-only file and the replicas see of this command.
+    pub fn propagate<T: AsRef<[u8]>>(&mut self, args: impl IntoIterator<Item = T>) {
+        let command: OwnedArgs = args.into_iter().collect();
+        match &mut self.propagation {
+            Propagation::Rewritten(commands) => commands.push(command),
+            other => *other = Propagation::Rewritten(vec![command]),
+        }
+    }
+}

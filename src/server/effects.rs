@@ -1,0 +1,90 @@
+//! What follows from a change: the bytes for the append-only file. Encoded once, in the order the
+//! changes happened.
+
+use super::ctx::Propagation;
+use crate::base::number::push_i64;
+use crate::resp::Args;
+use crate::store::Keyspace;
+
+/// Writes changes as commands.
+#[derive(Default)]
+pub struct Effects {
+    /// The database the file's reader is in after the last command written.
+    selected: Option<usize>,
+}
+
+impl Effects {
+    /// The next command is preceded by a SELECT: a new file begins.
+    pub fn forget_selection(&mut self) {
+        self.selected = None;
+    }
+
+    /// Writes what a command changed: keys that expired on its way, then the command itself.
+    /// `verbatim` is the command's bytes as received, if they are in the canonical form.
+    pub fn record(
+        &mut self,
+        log: &mut Vec<u8>,
+        keys: &mut Keyspace,
+        db: usize,
+        args: Args<'_>,
+        verbatim: Option<&[u8]>,
+        propagation: &Propagation,
+    ) {
+        self.record_expired(log, keys);
+        match propagation {
+            Propagation::Nothing => {}
+            Propagation::Verbatim => {
+                self.select(log, db);
+                match verbatim {
+                    Some(bytes) => log.extend_from_slice(bytes),
+                    None => write_command(log, args),
+                }
+            }
+            Propagation::Rewritten(commands) => {
+                self.select(log, db);
+                // Several commands that belong together are one unit, as MULTI makes it.
+                let unit = commands.len() > 1;
+                if unit {
+                    log.extend_from_slice(b"*1\r\n$5\r\nMULTI\r\n");
+                }
+                commands.iter().for_each(|command| write_command(log, command.args()));
+                if unit {
+                    log.extend_from_slice(b"*1\r\n$4\r\nEXEC\r\n");
+                }
+            }
+        }
+    }
+
+    /// Writes a DEL for each key that expired since the last call.
+    pub fn record_expired(&mut self, log: &mut Vec<u8>, keys: &mut Keyspace) {
+        for (db, key) in keys.expired_untold.drain(..) {
+            self.select(log, db);
+            log.extend_from_slice(b"*2\r\n$3\r\nDEL\r\n");
+            write_bulk(log, &key);
+        }
+    }
+
+    fn select(&mut self, log: &mut Vec<u8>, db: usize) {
+        if self.selected != Some(db) {
+            self.selected = Some(db);
+            let mut index = itoa::Buffer::new();
+            log.extend_from_slice(b"*2\r\n$6\r\nSELECT\r\n");
+            write_bulk(log, index.format(db).as_bytes());
+        }
+    }
+}
+
+fn write_command(log: &mut Vec<u8>, args: Args<'_>) {
+    log.push(b'*');
+    push_i64(log, args.len() as i64);
+    log.extend_from_slice(b"\r\n");
+    args.iter().for_each(|arg| write_bulk(log, arg));
+}
+
+fn write_bulk(log: &mut Vec<u8>, bytes: &[u8]) {
+    log.push(b'$');
+    push_i64(log, bytes.len() as i64);
+    log.extend_from_slice(b"\r\n");
+    log.extend_from_slice(bytes);
+    log.extend_from_slice(b"\r\n");
+}

@@ -1,0 +1,125 @@
+//! Runs one command, for whatever origin: gate, handler, effects, statistics.
+
+use super::client::ReplyMode;
+use super::command::{Entry, flag};
+use super::ctx::{Ctx, Origin, Propagation};
+use super::error::Error;
+use super::{Instance, Server, gate};
+use crate::resp::{Args, Reply};
+
+/// A command as it came.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    pub args: Args<'a>,
+    /// What the name was found to be, if the caller looked ahead.
+    pub entry: Option<&'static Entry>,
+    /// The bytes it came in, if they are in the canonical form.
+    pub verbatim: Option<&'a [u8]>,
+}
+
+/// Executes a command and writes its reply to `out`.
+pub fn execute(
+    instance: &mut Instance,
+    origin: Origin,
+    client_key: usize,
+    request: Request<'_>,
+    out: &mut Reply,
+) {
+    let start = out.len();
+    let answers = instance.server.clients[client_key].reply;
+    let silent = match admit(instance, origin, client_key, request) {
+        Ok(entry) => {
+            run(instance, origin, client_key, entry, request, out);
+            !entry.command.has(flag::ANSWERS_ALWAYS)
+        }
+        Err(error) => {
+            refuse(&mut instance.server, &error, out);
+            true
+        }
+    };
+    if answers != ReplyMode::On && silent {
+        out.truncate(start);
+        if answers == ReplyMode::SkipNext {
+            instance.server.clients[client_key].reply = ReplyMode::On;
+        }
+    }
+}
+
+fn refuse(server: &mut Server, error: &Error, out: &mut Reply) {
+    let text = error.text();
+    server.stats.count_error(&text);
+    out.error(&text);
+}
+
+/// Runs an admitted command's handler, and records what it did.
+#[inline]
+fn run(
+    instance: &mut Instance,
+    origin: Origin,
+    client_key: usize,
+    entry: &'static Entry,
+    request: Request<'_>,
+    out: &mut Reply,
+) {
+    let Instance { server, keys } = instance;
+    let start = out.len();
+    let client = &mut server.clients[client_key];
+    let db = client.db;
+    client.last_command = &entry.full_name;
+    client.commands += 1;
+    keys.select(db);
+    keys.touch = !client.no_touch;
+    let dirty = keys.dirty;
+    let Request { args, verbatim, .. } = request;
+    let propagation = Propagation::Verbatim;
+    let mut ctx = Ctx { server, keys, args, out, entry, origin, client_key, propagation };
+    let result = (entry.command.handler)(&mut ctx);
+    let propagation = ctx.propagation;
+    if let Err(error) = result {
+        out.truncate(start);
+        refuse(server, &error, out);
+        server.stats.commands[entry.id].failed += 1;
+    }
+    if keys.dirty != dirty && origin == Origin::Client {
+        server.clients[client_key].wrote = true;
+        if let Some(log) = server.log.buffer() {
+            server.effects.record(log, keys, db, args, verbatim, &propagation);
+        }
+    } else if !keys.expired_untold.is_empty() {
+        server.tell_expired(keys);
+    }
+    let ns = server.advance_clock(keys);
+    let stats = &mut server.stats;
+    stats.total_commands += 1;
+    let counts = &mut stats.commands[entry.id];
+    counts.calls += 1;
+    counts.ns += ns;
+}
+
+/// The gate: finds the command and says whether it may run now.
+#[inline]
+fn admit(
+    instance: &mut Instance,
+    origin: Origin,
+    client_key: usize,
+    request: Request<'_>,
+) -> Result<&'static Entry, Error> {
+    let server = &mut instance.server;
+    let args = request.args;
+    let entry = request.entry.or_else(|| server.commands.find(args.get(0)));
+    let entry = entry.ok_or_else(|| gate::unknown_command(args))?;
+    let entry = gate::resolve(entry, args).inspect_err(|_| {
+        server.stats.commands[entry.id].rejected += 1;
+    })?;
+    let client = &server.clients[client_key];
+    let states = match origin {
+        Origin::Client if client.authenticated => server.state,
+        Origin::Client => server.state | gate::state::UNAUTHENTICATED,
+        Origin::File => 0,
+    };
+    if entry.refused & states != 0 {
+        server.stats.commands[entry.id].rejected += 1;
+        return Err(gate::refusal(entry.refused & states, server.log.error()));
+    }
+    Ok(entry)
+}

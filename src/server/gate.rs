@@ -1,0 +1,88 @@
+//! May this command run now? One place for every origin; the common case is one test of a bit mask.
+
+use super::command::{Entry, flag};
+use super::error::Error;
+use crate::resp::Args;
+
+/// States of the server or of a client in which some commands are refused. A command's row is
+/// turned into a mask of these once ([`refused_in`]).
+pub mod state {
+    /// The client has not authenticated.
+    pub const UNAUTHENTICATED: u32 = 1 << 0;
+    /// The data set is being loaded.
+    pub const LOADING: u32 = 1 << 1;
+    /// The append-only file cannot be written.
+    pub const DISK_ERROR: u32 = 1 << 2;
+}
+
+/// The states in which a command with these flags is refused.
+pub fn refused_in(flags: u32) -> u32 {
+    let mut refused = 0;
+    if flags & flag::NO_AUTH == 0 {
+        refused |= state::UNAUTHENTICATED;
+    }
+    if flags & flag::LOADING == 0 {
+        refused |= state::LOADING;
+    }
+    if flags & (flag::WRITE | flag::MAY_REPLICATE) != 0 {
+        refused |= state::DISK_ERROR;
+    }
+    refused
+}
+
+/// Why a command is refused in a state that its mask matched.
+pub fn refusal(states: u32, disk_error: Option<&str>) -> Error {
+    if states & state::UNAUTHENTICATED != 0 {
+        Error::Static("NOAUTH Authentication required.")
+    } else if states & state::LOADING != 0 {
+        Error::Static("LOADING goredis is loading the dataset in memory")
+    } else {
+        let reason = disk_error.unwrap_or("unknown error");
+        Error::Text(format!("MISCONF Errors writing to the AOF file: {reason}"))
+    }
+}
+
+/// Redis shows at most this much of what a client sent in an error.
+const SHOWN: usize = 128;
+
+/// The error for a name that is no command.
+pub fn unknown_command(args: Args<'_>) -> Error {
+    let clip = |bytes: &[u8], limit: usize| bytes[..bytes.len().min(limit)].to_vec();
+    let mut text = b"ERR unknown command '".to_vec();
+    text.extend(clip(args.get(0), SHOWN));
+    text.extend_from_slice(b"', with args beginning with: ");
+    let mut shown = 0;
+    for arg in args.from(1).iter() {
+        if shown >= SHOWN {
+            break;
+        }
+        let part = clip(arg, SHOWN - shown);
+        text.push(b'\'');
+        text.extend_from_slice(&part);
+        text.extend_from_slice(b"' ");
+        shown += part.len() + 3;
+    }
+    Error::Bytes(text)
+}
+
+/// Finds the subcommand if the command has any; checks the number of arguments.
+#[inline]
+pub fn resolve(entry: &'static Entry, args: Args<'_>) -> Result<&'static Entry, Error> {
+    let mut entry = entry;
+    if entry.is_container() && args.len() > 1 {
+        match entry.subcommand(args.get(1)) {
+            Some(subcommand) => entry = subcommand,
+            None => {
+                let name = String::from_utf8_lossy(&args.get(1)[..args.get(1).len().min(SHOWN)]);
+                let container = entry.command.name.to_ascii_uppercase();
+                return Err(Error::Text(format!(
+                    "ERR unknown subcommand '{name}'. Try {container} HELP."
+                )));
+            }
+        }
+    }
+    if !entry.command.takes(args.len()) {
+        return Err(Error::arity(&entry.full_name));
+    }
+    Ok(entry)
+}

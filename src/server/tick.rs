@@ -1,0 +1,555 @@
+//! The event loop: what happens when, and why in that order.
+//!
+//! One tick waits for events, serves each ready client one bounded turn, gives timers their time,
+//! and then ends in a fixed order (see [`EventLoop::end_tick`]). Nothing here blocks.
+
+use super::Instance;
+use super::client::{Client, Closing};
+use super::command::Entry;
+use super::ctx::Origin;
+use super::execute::{Request, execute};
+use crate::net::conn::{Conn, Input, Pool, READ_SIZE};
+use crate::net::listener::Listener;
+use crate::net::stream::Stream;
+use crate::resp::parse::{self, Limits, Parsed, ProtocolError, Span};
+use crate::resp::{Args, Reply};
+use log::{debug, warn};
+use mio::event::Event;
+use mio::{Events, Poll, Token, Waker};
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Commands parsed ahead, so that their keys' memory can be fetched while others run.
+const BATCH: usize = 32;
+/// One client's turn ends after so many nanoseconds, or when what one read brought is done.
+const TURN_NS: u64 = 2_000_000;
+/// A client with more unsent bytes than this is not read from until it has read them.
+const PAUSE_OUTPUT: usize = 128 * 1024 * 1024;
+/// One read of a large argument takes at most so many bytes.
+const LARGE_READ: usize = 1024 * 1024;
+/// Periodic work is done every so many milliseconds.
+const CRON_MS: i64 = 100;
+/// Time for keys that are due, in a tick that has other work too, in microseconds.
+const EXPIRY_US: u64 = 500;
+
+const WAKER: Token = Token(usize::MAX);
+const SIGNALS: Token = Token(usize::MAX - 1);
+const FIRST_LISTENER: usize = usize::MAX - 64;
+
+/// Commands cut out of a client's input and not executed yet.
+#[derive(Default)]
+struct Batch {
+    spans: Vec<Span>,
+    commands: Vec<Cut>,
+}
+
+struct Cut {
+    /// Its arguments are `spans[first..last]`.
+    first: usize,
+    last: usize,
+    /// Its bytes are `input[start..end]`.
+    start: usize,
+    end: usize,
+    canonical: bool,
+    entry: Option<&'static Entry>,
+    hash: u64,
+}
+
+/// Why parsing ahead stopped.
+enum Stop {
+    Full,
+    Incomplete(Box<parse::Partial>),
+    Error(ProtocolError),
+}
+
+pub struct EventLoop {
+    instance: Instance,
+    poll: Poll,
+    listeners: Vec<Listener>,
+    /// Clients that have something left to do although no event will say so.
+    scheduled: VecDeque<usize>,
+    /// Clients with output of this tick.
+    with_output: Vec<usize>,
+    /// Where clients without unfinished input read into.
+    shared_input: Vec<u8>,
+    pool: Pool,
+    batch: Batch,
+    connected: usize,
+    next_cron_ms: i64,
+    expiry_behind: bool,
+    /// An accept failed for want of descriptors or memory; tried again at the next cron.
+    accept_again: bool,
+    stopping: bool,
+}
+
+impl EventLoop {
+    pub fn new(instance: Instance) -> io::Result<EventLoop> {
+        Ok(EventLoop {
+            instance,
+            poll: Poll::new()?,
+            listeners: Vec::new(),
+            scheduled: VecDeque::new(),
+            with_output: Vec::new(),
+            shared_input: vec![0; READ_SIZE],
+            pool: Pool::default(),
+            batch: Batch::default(),
+            connected: 0,
+            next_cron_ms: 0,
+            expiry_behind: false,
+            accept_again: false,
+            stopping: false,
+        })
+    }
+
+    pub fn waker(&self) -> io::Result<Arc<Waker>> {
+        Ok(Arc::new(Waker::new(self.poll.registry(), WAKER)?))
+    }
+
+    pub fn listen(&mut self, mut listener: Listener) -> io::Result<()> {
+        let token = Token(FIRST_LISTENER + self.listeners.len());
+        listener.register(self.poll.registry(), token)?;
+        self.listeners.push(listener);
+        Ok(())
+    }
+
+    /// Runs until a shutdown is asked for.
+    pub fn run(&mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(1024);
+        while !self.stopping {
+            let timeout = self.timeout();
+            match self.poll.poll(&mut events, Some(timeout)) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                other => other?,
+            }
+            self.instance.read_clocks();
+            for event in events.iter() {
+                self.on_event(event);
+            }
+            self.go_on();
+            self.on_time();
+            self.end_tick();
+        }
+        Ok(())
+    }
+
+    /// How long the poll may sleep.
+    fn timeout(&self) -> Duration {
+        if !self.scheduled.is_empty() || self.expiry_behind {
+            return Duration::ZERO;
+        }
+        let keys = &self.instance.keys;
+        let mut until_ms = self.next_cron_ms;
+        if let Some(expiry_ms) = keys.next_expiry() {
+            until_ms = until_ms.min(expiry_ms);
+        }
+        Duration::from_millis((until_ms - keys.now_ms).clamp(0, CRON_MS) as u64)
+    }
+
+    fn on_event(&mut self, event: &Event) {
+        match event.token() {
+            WAKER | SIGNALS => {}
+            Token(n) if n >= FIRST_LISTENER => self.accept(n - FIRST_LISTENER),
+            token => self.on_client_event(token, event),
+        }
+    }
+
+    fn on_client_event(&mut self, token: Token, event: &Event) {
+        let key = token.0 & 0xFFFF_FFFF;
+        let Some(client) = self.instance.server.clients.get_mut(key) else { return };
+        let Some(conn) = client.conn.as_mut() else { return };
+        // The slot may belong to a newer connection than the one the event was for.
+        if conn.token() != token {
+            return;
+        }
+        if event.is_writable() && conn.is_blocked() {
+            self.mark_output(key);
+        }
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            if let Some(conn) = self.conn(key) {
+                conn.readable = true;
+            }
+            self.serve(key);
+        }
+    }
+
+    fn conn(&mut self, key: usize) -> Option<&mut Conn> {
+        self.instance.server.clients.get_mut(key)?.conn.as_mut()
+    }
+
+    fn accept(&mut self, index: usize) {
+        loop {
+            match self.listeners[index].accept() {
+                Ok(stream) => self.welcome(stream),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(e) => {
+                    if !self.accept_again {
+                        warn!("Accepting client connection: {e}");
+                    }
+                    self.accept_again = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn welcome(&mut self, mut stream: Stream) {
+        let server = &mut self.instance.server;
+        if let Some(refusal) = super::connections::refusal(server, &stream, self.connected) {
+            server.stats.rejected_connections += 1;
+            // The client is gone either way; what it could not be told is lost.
+            let _ = stream.write(refusal);
+            return;
+        }
+        let now_s = self.instance.keys.now_ms / 1000;
+        let keepalive_s = server.config.tcp_keepalive as u64;
+        if let Err(e) = stream.configure(keepalive_s) {
+            debug!("Setting options of a client's socket: {e}");
+        }
+        let slot = server.clients.vacant_entry();
+        let id = server.next_client_id;
+        let token = Token(slot.key() | (id as u32 as usize) << 32);
+        match Conn::new(stream, self.poll.registry(), token) {
+            Ok(conn) => {
+                let authenticated = server.config.requirepass.is_empty();
+                slot.insert(Client::new(id, Some(conn), now_s, authenticated));
+                server.next_client_id += 1;
+                server.stats.connections += 1;
+                self.connected += 1;
+            }
+            Err(e) => warn!("Error registering fd event for the new client: {e}"),
+        }
+    }
+
+    /// Clients whose turn ended before their input did.
+    fn go_on(&mut self) {
+        for _ in 0..self.scheduled.len() {
+            let Some(key) = self.scheduled.pop_front() else { break };
+            if let Some(client) = self.instance.server.clients.get_mut(key) {
+                client.scheduled = false;
+                self.serve(key);
+            }
+        }
+    }
+
+    fn schedule(&mut self, key: usize) {
+        let client = &mut self.instance.server.clients[key];
+        if !client.scheduled {
+            client.scheduled = true;
+            self.scheduled.push_back(key);
+        }
+    }
+
+    fn mark_output(&mut self, key: usize) {
+        let client = &mut self.instance.server.clients[key];
+        if !client.has_output {
+            client.has_output = true;
+            self.with_output.push(key);
+        }
+    }
+
+    /// One client's turn: reads once, executes what arrived whole.
+    fn serve(&mut self, key: usize) {
+        let client = &mut self.instance.server.clients[key];
+        let Some(conn) = client.conn.as_mut() else { return };
+        if client.closing != Closing::No || conn.pending() > PAUSE_OUTPUT {
+            return;
+        }
+        let own = std::mem::take(&mut conn.input);
+        let mut filled = own.len();
+        let is_shared = own.is_empty();
+        let mut input = if is_shared { std::mem::take(&mut self.shared_input) } else { own };
+        // Input that waits for its turn is used up before more is read.
+        if conn.readable && (is_shared || client.partial.is_some()) {
+            if !is_shared {
+                let wanted = client.partial.as_ref().map_or(0, |p| p.wants());
+                let more = wanted.saturating_sub(filled).clamp(READ_SIZE / 4, LARGE_READ);
+                input.resize(filled + more, 0);
+            }
+            match conn.read(&mut input, filled) {
+                Ok(Input::Bytes { len, .. }) => {
+                    filled += len;
+                    client.bytes_in += len as u64;
+                    client.active_s = self.instance.keys.now_ms / 1000;
+                    self.instance.server.stats.bytes_in += len as u64;
+                    self.instance.server.stats.reads += 1;
+                }
+                Ok(Input::Nothing) => {}
+                Ok(Input::Closed) => self.close(key, Closing::Now),
+                Err(e) => {
+                    debug!("Reading from client: {e}");
+                    self.close(key, Closing::Now);
+                }
+            }
+        }
+        let used = self.execute_input(key, &mut input, filled);
+        self.put_input(key, input, used, filled, is_shared);
+    }
+
+    fn close(&mut self, key: usize, when: Closing) {
+        self.instance.server.clients[key].close(when);
+        self.mark_output(key);
+    }
+
+    /// Executes the commands at the start of `input`; returns how many bytes they had.
+    fn execute_input(&mut self, key: usize, input: &mut [u8], filled: usize) -> usize {
+        let client = &mut self.instance.server.clients[key];
+        let Some(conn) = client.conn.as_mut() else { return filled };
+        client.query_bytes = filled;
+        let mut out = Reply::new(conn.take_output(&mut self.pool), client.resp3);
+        let mut partial = client.partial.take();
+        let mut batch = std::mem::take(&mut self.batch);
+        let turn_began = self.instance.server.last_ns;
+        let mut used = 0;
+        loop {
+            let (stop, next) =
+                self.cut(key, &mut input[..filled], used, partial.take(), &mut batch);
+            self.look_ahead(key, input, &mut batch);
+            let done = self.execute_batch(key, input, &batch, &mut out, &mut used);
+            let server = &mut self.instance.server;
+            if server.clients[key].closing != Closing::No {
+                used = filled;
+                break;
+            }
+            if !done {
+                break;
+            }
+            used = next;
+            match stop {
+                Stop::Full if server.last_ns - turn_began > TURN_NS => break,
+                Stop::Full => {}
+                Stop::Incomplete(state) => {
+                    server.clients[key].partial = (used < filled).then_some(state);
+                    break;
+                }
+                Stop::Error(error) => {
+                    self.protocol_error(key, &error, &mut out);
+                    used = filled;
+                    break;
+                }
+            }
+        }
+        batch.commands.clear();
+        batch.spans.clear();
+        self.batch = batch;
+        let resp3 = out.is_resp3();
+        let output = out.into_buf();
+        let wrote_output = !output.is_empty();
+        let client = &mut self.instance.server.clients[key];
+        client.resp3 = resp3;
+        if let Some(conn) = client.conn.as_mut() {
+            conn.put_output(output, &mut self.pool);
+        }
+        if wrote_output || client.closing != Closing::No {
+            self.mark_output(key);
+        }
+        used
+    }
+
+    /// Cuts commands out of `input[start..]`, as many as may be executed without looking at the
+    /// client again; returns why it stopped, and the offset of the first byte not cut.
+    fn cut(
+        &mut self,
+        key: usize,
+        input: &mut [u8],
+        start: usize,
+        mut partial: Option<Box<parse::Partial>>,
+        batch: &mut Batch,
+    ) -> (Stop, usize) {
+        batch.commands.clear();
+        batch.spans.clear();
+        let server = &self.instance.server;
+        let authenticated = server.clients[key].authenticated;
+        let limits = Limits { max_bulk: server.config.proto_max_bulk_len, authenticated };
+        // A client's first AUTH changes the limits for what follows it.
+        let most = if authenticated { BATCH } else { 1 };
+        let mut at = start;
+        while batch.commands.len() < most {
+            let first = batch.spans.len();
+            match parse::command(input, at, &mut batch.spans, partial.take(), &limits) {
+                Ok(Parsed::Command { len, canonical }) => {
+                    let last = batch.spans.len();
+                    let (entry, hash) = (None, 0);
+                    let (start, end) = (at, at + len);
+                    let cut = Cut { first, last, start, end, canonical, entry, hash };
+                    batch.commands.push(cut);
+                    at += len;
+                }
+                Ok(Parsed::Nothing { len }) => at += len,
+                Ok(Parsed::Incomplete(state)) => return (Stop::Incomplete(state), at),
+                Err(error) => return (Stop::Error(error), at),
+            }
+        }
+        (Stop::Full, at)
+    }
+
+    /// Finds the commands of a batch and has the memory of their first keys fetched: all lines of
+    /// the table first, then all records, so that the fetches overlap.
+    fn look_ahead(&mut self, key: usize, input: &[u8], batch: &mut Batch) {
+        let Instance { server, keys } = &self.instance;
+        let db = server.clients[key].db;
+        let many = batch.commands.len() > 1;
+        for cut in &mut batch.commands {
+            let args = Args::new(input, &batch.spans[cut.first..cut.last]);
+            cut.entry = server.commands.find(args.get(0));
+            let first_key = cut.entry.map_or(0, |entry| entry.first_key);
+            if many && first_key > 0 && first_key < args.len() {
+                cut.hash = keys.hash(args.get(first_key));
+                keys.prefetch_line(db, cut.hash);
+            }
+        }
+        if many {
+            for cut in batch.commands.iter().filter(|cut| cut.hash != 0) {
+                keys.prefetch_record(db, cut.hash);
+            }
+        }
+    }
+
+    /// Executes a batch; false if the client must not go on with it now. `used` is moved behind
+    /// each command executed.
+    fn execute_batch(
+        &mut self,
+        key: usize,
+        input: &[u8],
+        batch: &Batch,
+        out: &mut Reply,
+        used: &mut usize,
+    ) -> bool {
+        for cut in &batch.commands {
+            let args = Args::new(input, &batch.spans[cut.first..cut.last]);
+            let verbatim = cut.canonical.then(|| &input[cut.start..cut.end]);
+            let request = Request { args, entry: cut.entry, verbatim };
+            execute(&mut self.instance, Origin::Client, key, request, out);
+            *used = cut.end;
+            let client = &self.instance.server.clients[key];
+            if client.closing != Closing::No || out.len() > PAUSE_OUTPUT {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn protocol_error(&mut self, key: usize, error: &ProtocolError, out: &mut Reply) {
+        let server = &mut self.instance.server;
+        let text = format!("ERR Protocol error: {error}");
+        server.stats.count_error(text.as_bytes());
+        out.error(text.as_bytes());
+        server.clients[key].close(Closing::AfterReply);
+        debug!("Protocol error ({error}) from client: id={}", server.clients[key].id);
+    }
+
+    /// Puts what was not used back to where it belongs, and decides whether the client must be
+    /// served again without an event.
+    fn put_input(
+        &mut self,
+        key: usize,
+        mut input: Vec<u8>,
+        used: usize,
+        filled: usize,
+        is_shared: bool,
+    ) {
+        let client = &mut self.instance.server.clients[key];
+        let limit = self.instance.server.config.client_query_buffer_limit;
+        let Some(conn) = client.conn.as_mut() else { return };
+        if is_shared {
+            if used < filled {
+                conn.input = input[used..filled].to_vec();
+            }
+            self.shared_input = input;
+        } else if used < filled {
+            input.truncate(filled);
+            input.drain(..used);
+            conn.input = input;
+        }
+        let waits = conn.input.is_empty() || client.partial.is_some();
+        if conn.input.len() as u64 > limit {
+            warn!("Closing client that reached max query buffer length: id={}", client.id);
+            self.instance.server.stats.query_buffer_disconnections += 1;
+            self.close(key, Closing::Now);
+        } else if (conn.readable || !waits)
+            && client.closing == Closing::No
+            && conn.pending() <= PAUSE_OUTPUT
+        {
+            self.schedule(key);
+        }
+    }
+
+    /// What is due by the clock: keys that expire, and the periodic work.
+    fn on_time(&mut self) {
+        let Instance { server, keys } = &mut self.instance;
+        let began = server.clock.monotonic_us();
+        let clock = &server.clock;
+        self.expiry_behind =
+            keys.expire_due(|| clock.monotonic_us().saturating_sub(began) > EXPIRY_US);
+        if !keys.expired_untold.is_empty() {
+            server.tell_expired(keys);
+        }
+        if keys.now_ms >= self.next_cron_ms {
+            self.next_cron_ms = keys.now_ms + CRON_MS;
+            self.cron();
+        }
+    }
+
+    fn cron(&mut self) {
+        if std::mem::take(&mut self.accept_again) {
+            (0..self.listeners.len()).for_each(|i| self.accept(i));
+        }
+    }
+
+    /// The end of a tick, in the one right order:
+    /// 1. the changes of this tick become durable as far as the policy asks for, because
+    /// 2. no reply may leave before the change it confirms;
+    /// 3. clients that end are closed last, so that they get their replies.
+    fn end_tick(&mut self) {
+        let offset = self.instance.server.log.commit();
+        let acknowledged = self.instance.server.log.acknowledged();
+        let mut list = std::mem::take(&mut self.with_output);
+        for key in list.drain(..) {
+            let Some(client) = self.instance.server.clients.get_mut(key) else { continue };
+            client.has_output = false;
+            if std::mem::take(&mut client.wrote) {
+                client.parked = Some(offset);
+            }
+            if client.parked.is_some_and(|offset| offset > acknowledged) {
+                continue;
+            }
+            client.parked = None;
+            self.send(key);
+        }
+        self.with_output = list;
+    }
+
+    /// Writes a client's output, and closes the client if its time has come.
+    fn send(&mut self, key: usize) {
+        let client = &mut self.instance.server.clients[key];
+        let Some(conn) = client.conn.as_mut() else { return };
+        if client.closing != Closing::Now && conn.pending() > 0 {
+            match conn.flush(self.poll.registry(), &mut self.pool) {
+                Ok(written) => {
+                    client.bytes_out += written as u64;
+                    self.instance.server.stats.bytes_out += written as u64;
+                    self.instance.server.stats.writes += 1;
+                }
+                Err(e) => {
+                    debug!("Error writing to client: {e}");
+                    client.close(Closing::Now);
+                }
+            }
+        }
+        let Some(conn) = client.conn.as_mut() else { return };
+        let done = client.closing == Closing::AfterReply && conn.pending() == 0;
+        if done || client.closing == Closing::Now {
+            conn.close(self.poll.registry());
+            self.instance.server.clients.remove(key);
+            self.connected -= 1;
+        } else if !conn.input.is_empty()
+            && client.partial.is_none()
+            && conn.pending() <= PAUSE_OUTPUT
+        {
+            self.schedule(key);
+        }
+    }
+}

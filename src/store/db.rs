@@ -1,0 +1,416 @@
+//! The databases, and the one door through which keys are read and changed.
+//!
+//! Reading goes through [`Keyspace::read`], changing through the guard [`Edit`], creating through
+//! [`Keyspace::insert`]. They make an expired key vanish before anybody sees it, count hits and
+//! misses, and mark keys as changed; no command does any of that itself. What follows from a
+//! change (files, replicas, watching clients) is left for `server` to take from here.
+
+use super::record::{NewValue, View};
+use super::table::{Due, Records};
+use crate::base::hash::Seed;
+use crate::base::rng::Rng;
+use crate::base::table::Place;
+use crate::types::string::INLINE_LIMIT;
+use crate::types::{Inline, Object, Slot, Type, Value};
+
+/// Values whose freeing takes more allocator calls than this are freed elsewhere.
+const FREE_HERE: usize = 64;
+
+/// All databases of a server.
+pub struct Keyspace {
+    dbs: Vec<Records>,
+    seed: Seed,
+    /// The database that reads and edits go to.
+    current: usize,
+    /// Milliseconds since 1970, as of the current command.
+    pub now_ms: i64,
+    /// Changes since the server started; never goes back.
+    pub dirty: u64,
+    pub hits: u64,
+    pub misses: u64,
+    /// Keys that went away because their time had come.
+    pub expired: u64,
+    /// Off while a file is loaded: then keys go away by the commands in the file alone.
+    pub expiry_enabled: bool,
+    /// Off for clients with CLIENT NO-TOUCH.
+    pub touch: bool,
+    /// What each access writes into a record: LRU seconds.
+    access: u32,
+    /// Expired keys that files and replicas have not been told of yet.
+    pub expired_untold: Vec<(usize, Box<[u8]>)>,
+    /// Large values that are no longer part of any database, to be freed off the loop.
+    pub garbage: Vec<Garbage>,
+}
+
+/// Something large to be freed.
+pub enum Garbage {
+    Object(Box<Object>),
+    Database(Records),
+}
+
+/// What a write does with a key's expiry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    Keep,
+    Never,
+    /// Milliseconds since 1970.
+    At(i64),
+}
+
+impl Keyspace {
+    pub fn new(databases: usize, seed: u64, now_ms: i64) -> Keyspace {
+        let seed = Seed::new(seed);
+        Keyspace {
+            dbs: (0..databases).map(|_| Records::new(seed.clone(), now_ms)).collect(),
+            seed,
+            current: 0,
+            now_ms,
+            dirty: 0,
+            hits: 0,
+            misses: 0,
+            expired: 0,
+            expiry_enabled: true,
+            touch: true,
+            access: 0,
+            expired_untold: Vec::new(),
+            garbage: Vec::new(),
+        }
+    }
+
+    pub fn databases(&self) -> usize {
+        self.dbs.len()
+    }
+
+    /// Chooses the database for what follows.
+    #[inline]
+    pub fn select(&mut self, db: usize) {
+        debug_assert!(db < self.dbs.len());
+        self.current = db;
+    }
+
+    pub fn current(&self) -> usize {
+        self.current
+    }
+
+    /// The time all commands of this moment see, in milliseconds since 1970.
+    pub fn set_now(&mut self, now_ms: i64) {
+        self.now_ms = now_ms;
+        self.access = (now_ms / 1000) as u32 & 0x00FF_FFFF;
+    }
+
+    #[inline]
+    fn db(&self) -> &Records {
+        &self.dbs[self.current]
+    }
+
+    #[inline]
+    fn db_mut(&mut self) -> &mut Records {
+        &mut self.dbs[self.current]
+    }
+
+    pub fn records(&self, db: usize) -> &Records {
+        &self.dbs[db]
+    }
+
+    #[inline]
+    pub fn hash(&self, key: &[u8]) -> u64 {
+        self.seed.hash(key)
+    }
+
+    #[inline]
+    pub fn prefetch_line(&self, db: usize, hash: u64) {
+        self.dbs[db].prefetch_line(hash);
+    }
+
+    #[inline]
+    pub fn prefetch_record(&self, db: usize, hash: u64) {
+        self.dbs[db].prefetch_record(hash);
+    }
+
+    /// The place of a live key; one whose time has come is removed first.
+    #[inline]
+    fn locate(&mut self, key: &[u8]) -> Option<Place> {
+        let place = self.db().find(key)?;
+        match self.db().view(place).expire_at() {
+            Some(at) if at <= self.now_ms && self.expiry_enabled => {
+                self.expire(place);
+                None
+            }
+            _ => Some(place),
+        }
+    }
+
+    fn expire(&mut self, place: Place) {
+        let key = self.db().view(place).key().into();
+        self.expired += 1;
+        self.expired_untold.push((self.current, key));
+        self.discard(place);
+    }
+
+    fn discard(&mut self, place: Place) {
+        if let Some(object) = self.db_mut().remove(place) {
+            self.free(object);
+        }
+    }
+
+    fn free(&mut self, object: Box<Object>) {
+        if object.free_effort() > FREE_HERE {
+            self.garbage.push(Garbage::Object(object));
+        }
+    }
+
+    /// Reads a key on behalf of a client: counts the hit or miss and notes the access.
+    #[inline]
+    pub fn read(&mut self, key: &[u8]) -> Option<View<'_>> {
+        let Some(place) = self.locate(key) else {
+            self.misses += 1;
+            return None;
+        };
+        self.hits += 1;
+        let access = self.access;
+        if self.touch && self.db().view(place).access() != access {
+            self.db_mut().update(place, |record| record.set_access(access));
+        }
+        Some(self.db().view(place))
+    }
+
+    /// Reads a key without leaving a trace: for TYPE, TTL, OBJECT and their like.
+    pub fn peek(&mut self, key: &[u8]) -> Option<View<'_>> {
+        let place = self.locate(key)?;
+        Some(self.db().view(place))
+    }
+
+    pub fn exists(&mut self, key: &[u8]) -> bool {
+        self.locate(key).is_some()
+    }
+
+    /// Opens a key that exists, for change.
+    #[inline]
+    pub fn edit(&mut self, key: &[u8]) -> Option<Edit<'_>> {
+        let place = self.locate(key)?;
+        Some(self.open(place))
+    }
+
+    #[inline]
+    fn open(&mut self, place: Place) -> Edit<'_> {
+        let access = self.access;
+        if self.touch {
+            self.db_mut().update(place, |record| record.set_access(access));
+        }
+        Edit { keys: self, place, changed: false }
+    }
+
+    /// Creates a key that does not exist (as [`Keyspace::edit`] has just told).
+    #[inline]
+    pub fn insert(&mut self, key: &[u8], value: NewValue<'_>, expire_at: Option<i64>) -> Edit<'_> {
+        let access = self.access;
+        let place = self.db_mut().insert(key, fitting(value), expire_at);
+        self.db_mut().update(place, |record| record.set_access(access));
+        Edit { keys: self, place, changed: true }
+    }
+
+    /// Creates a key or overwrites it, whatever it was.
+    #[inline]
+    pub fn set(&mut self, key: &[u8], value: NewValue<'_>, expiry: Expiry) {
+        let Some(place) = self.locate(key) else {
+            let expire_at = if let Expiry::At(at) = expiry { Some(at) } else { None };
+            self.insert(key, value, expire_at);
+            return;
+        };
+        let mut edit = self.open(place);
+        edit.set_value(value);
+        match expiry {
+            Expiry::Keep => {}
+            Expiry::Never => edit.set_expire_at(None),
+            Expiry::At(at) => edit.set_expire_at(Some(at)),
+        }
+    }
+
+    /// Removes a key; false if there was none.
+    pub fn remove(&mut self, key: &[u8]) -> bool {
+        let Some(edit) = self.edit(key) else { return false };
+        edit.remove();
+        true
+    }
+
+    pub fn len(&self) -> usize {
+        self.db().len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.db().is_empty()
+    }
+
+    /// Empties one database; returns how many keys it had. The memory is freed off the loop.
+    pub fn flush(&mut self, db: usize) -> usize {
+        let empty = Records::new(self.seed.clone(), self.now_ms);
+        let old = std::mem::replace(&mut self.dbs[db], empty);
+        let keys = old.len();
+        self.dirty += keys as u64;
+        self.garbage.push(Garbage::Database(old));
+        keys
+    }
+
+    pub fn swap(&mut self, a: usize, b: usize) {
+        self.dbs.swap(a, b);
+        self.dirty += 1;
+    }
+
+    /// A live key of the current database, drawn with equal chances.
+    pub fn random(&mut self, rng: &mut Rng) -> Option<Box<[u8]>> {
+        loop {
+            let key: Box<[u8]> = self.db().random(rng)?.key().into();
+            if self.locate(&key).is_some() {
+                return Some(key);
+            }
+        }
+    }
+
+    /// A step of SCAN over the current database: hands live records to `visit`.
+    pub fn scan<'a>(&'a self, cursor: u64, mut visit: impl FnMut(View<'a>)) -> u64 {
+        self.db().scan(cursor, |view| {
+            if self.is_live(&view) {
+                visit(view);
+            }
+        })
+    }
+
+    /// All live records of a database.
+    pub fn iter(&self, db: usize) -> impl Iterator<Item = View<'_>> {
+        self.dbs[db].iter().filter(|view| self.is_live(view))
+    }
+
+    fn is_live(&self, view: &View<'_>) -> bool {
+        !self.expiry_enabled || view.expire_at().is_none_or(|at| at > self.now_ms)
+    }
+
+    /// When the next key of any database is due, in milliseconds since 1970.
+    pub fn next_expiry(&self) -> Option<i64> {
+        self.dbs.iter().filter_map(Records::next_time).min()
+    }
+
+    /// Removes keys whose time has come until `out_of_time` says to stop; true if there may be
+    /// more to do.
+    pub fn expire_due(&mut self, mut out_of_time: impl FnMut() -> bool) -> bool {
+        let selected = self.current;
+        let mut more = false;
+        for db in 0..self.dbs.len() {
+            self.current = db;
+            let mut steps = 0u32;
+            loop {
+                match self.dbs[db].next_due(self.now_ms) {
+                    Due::Now(place) => self.expire(place),
+                    Due::Later => {}
+                    Due::None => break,
+                }
+                steps += 1;
+                if steps.is_multiple_of(64) && out_of_time() {
+                    more = true;
+                    break;
+                }
+            }
+        }
+        self.current = selected;
+        more
+    }
+}
+
+/// Strings too long for a record become objects, whoever made them.
+#[inline]
+fn fitting(value: NewValue<'_>) -> NewValue<'_> {
+    match value {
+        NewValue::Inline(Inline::Str, bytes) | NewValue::Raw(bytes)
+            if bytes.len() > INLINE_LIMIT =>
+        {
+            NewValue::Object(Box::new(Object::String(bytes.to_vec())))
+        }
+        other => other,
+    }
+}
+
+/// A key opened for change. Dropping it marks the key as changed, if it was.
+pub struct Edit<'a> {
+    keys: &'a mut Keyspace,
+    place: Place,
+    changed: bool,
+}
+
+impl Edit<'_> {
+    #[inline]
+    pub fn view(&self) -> View<'_> {
+        self.keys.db().view(self.place)
+    }
+
+    pub fn kind(&self) -> Type {
+        self.view().value().kind()
+    }
+
+    /// Replaces the value and keeps the expiry.
+    #[inline]
+    pub fn set_value(&mut self, value: NewValue<'_>) {
+        let place = self.place;
+        let old = self.keys.db_mut().update(place, |record| record.set_value(fitting(value)));
+        if let Some(object) = old {
+            self.keys.free(object);
+        }
+        self.changed = true;
+    }
+
+    pub fn set_expire_at(&mut self, expire_at: Option<i64>) {
+        if expire_at.is_some() || self.view().expire_at().is_some() {
+            self.keys.db_mut().set_expire_at(self.place, expire_at);
+            self.changed = true;
+        }
+    }
+
+    /// From now on OBJECT ENCODING calls this string `raw`.
+    pub fn set_raw(&mut self) {
+        self.keys.db_mut().update(self.place, |record| record.set_raw());
+    }
+
+    /// Removes the key.
+    pub fn remove(self) {
+        let place = self.place;
+        self.keys.discard(place);
+        self.keys.dirty += 1;
+    }
+}
+
+impl Slot for Edit<'_> {
+    fn value(&self) -> Value<'_> {
+        self.view().value()
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        self.changed = true;
+        self.keys.db_mut().bytes_mut(self.place)
+    }
+
+    fn splice(&mut self, at: usize, remove: usize, insert: usize) -> &mut [u8] {
+        self.changed = true;
+        let records = self.keys.db_mut();
+        records.update(self.place, |record| record.splice(at, remove, insert));
+        &mut records.bytes_mut(self.place)[at..at + insert]
+    }
+
+    fn object_mut(&mut self) -> Option<&mut Object> {
+        self.changed = true;
+        self.keys.db_mut().object_mut(self.place)
+    }
+
+    fn set_inline(&mut self, kind: Inline, bytes: &[u8]) {
+        self.set_value(NewValue::Inline(kind, bytes));
+    }
+
+    fn set_object(&mut self, object: Object) {
+        self.set_value(NewValue::Object(Box::new(object)));
+    }
+}
+
+impl Drop for Edit<'_> {
+    fn drop(&mut self) {
+        if self.changed {
+            self.keys.dirty += 1;
+        }
+    }
+}

@@ -1,0 +1,461 @@
+//! A record: a key, its expiry and a short value in one allocation.
+//!
+//! ```text
+//! meta   1 byte    kind of value (4 bits) | form of expiry (2 bits) | wide (1) | raw (1)
+//! access 3 bytes   LRU seconds, or LFU minutes and counter, as OBJECT IDLETIME / FREQ need them
+//! key    1 or 4    length of the key       (4 bytes when `wide`)
+//! value  1 or 4    length of the value's bytes
+//! expiry 0, 6 or 8 milliseconds since 1970, then 4 bytes of position in the timing wheel
+//! key bytes
+//! value bytes      the inline bytes; for a large value the 8 bytes of a pointer to its `Object`
+//! ```
+//!
+//! Nothing is aligned and nothing is padded: at a hundred million keys a byte is a hundred
+//! megabytes. Must not know tables or databases.
+#![allow(unsafe_code)]
+
+use crate::types::{Inline, Object, Value};
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+/// A record as the table and the timing wheel hold it: an owned pointer without a destructor.
+/// Whoever takes the last copy out of the keyspace must call [`Record::free`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Record(NonNull<u8>);
+
+const WIDE: u8 = 0x40;
+const RAW: u8 = 0x80;
+const KIND_OBJECT: u8 = 15;
+const EXPIRY_SHIFT: u8 = 4;
+const POSITION_BYTES: usize = 4;
+const POINTER_BYTES: usize = 8;
+/// Milliseconds that fit the short form of an expiry: the year 10889.
+const SHORT_EXPIRY_LIMIT: i64 = 1 << 48;
+
+/// The lengths a header declares, and the offsets that follow from them.
+#[derive(Clone, Copy)]
+struct Shape {
+    wide: bool,
+    expiry: usize,
+    key: usize,
+    value: usize,
+}
+
+impl Shape {
+    fn new(key: usize, value: usize, expire_at: Option<i64>) -> Shape {
+        let expiry = match expire_at {
+            None => 0,
+            Some(ms) if (0..SHORT_EXPIRY_LIMIT).contains(&ms) => 6,
+            Some(_) => 8,
+        };
+        Shape { wide: key > 0xFF || value > 0xFF, expiry, key, value }
+    }
+
+    fn expiry_at(&self) -> usize {
+        if self.wide { 12 } else { 6 }
+    }
+
+    fn key_at(&self) -> usize {
+        self.expiry_at() + if self.expiry > 0 { self.expiry + POSITION_BYTES } else { 0 }
+    }
+
+    fn value_at(&self) -> usize {
+        self.key_at() + self.key
+    }
+
+    fn total(&self) -> usize {
+        self.value_at() + self.value
+    }
+
+    fn layout(&self) -> Layout {
+        // Lengths are bounded by MAX_KEY and MAX_INLINE, far from the limit of a layout.
+        Layout::from_size_align(self.total(), 1).expect("record size")
+    }
+}
+
+/// The longest key a record can hold: its length field has 32 bits.
+pub const MAX_KEY: usize = u32::MAX as usize;
+
+impl Record {
+    /// Makes a record. `value` is either inline bytes of a kind or an object.
+    pub fn new(key: &[u8], value: NewValue<'_>, expire_at: Option<i64>) -> Record {
+        assert!(key.len() <= MAX_KEY);
+        let (kind, raw, bytes) = match &value {
+            NewValue::Inline(kind, bytes) => (*kind as u8, false, bytes.len()),
+            NewValue::Raw(bytes) => (Inline::Str as u8, true, bytes.len()),
+            NewValue::Object(_) => (KIND_OBJECT, false, POINTER_BYTES),
+        };
+        let shape = Shape::new(key.len(), bytes, expire_at);
+        // SAFETY: a record is never empty, so the layout's size is not zero.
+        let pointer = unsafe { alloc(shape.layout()) };
+        let Some(pointer) = NonNull::new(pointer) else { handle_alloc_error(shape.layout()) };
+        let mut record = Record(pointer);
+        record.write_header(kind | if raw { RAW } else { 0 }, shape);
+        record.slice_mut(shape.key_at(), key.len()).copy_from_slice(key);
+        match value {
+            NewValue::Inline(_, bytes) | NewValue::Raw(bytes) => {
+                record.slice_mut(shape.value_at(), bytes.len()).copy_from_slice(bytes)
+            }
+            NewValue::Object(object) => record.put_object(object),
+        }
+        record.set_access(0);
+        if let Some(ms) = expire_at {
+            record.write_expiry(shape, ms);
+        }
+        record
+    }
+
+    /// The record as a table's word.
+    #[inline]
+    pub fn word(self) -> u64 {
+        self.0.as_ptr().expose_provenance() as u64
+    }
+
+    /// The record behind a word made by [`Record::word`] whose record was not freed since.
+    ///
+    /// # Safety
+    /// The word must come from `word` of a record that still lives.
+    #[inline]
+    pub unsafe fn from_word(word: u64) -> Record {
+        // SAFETY: by the caller's promise the word was a live, therefore non-null, pointer.
+        Record(unsafe {
+            NonNull::new_unchecked(std::ptr::with_exposed_provenance_mut(word as usize))
+        })
+    }
+
+    #[inline]
+    fn byte(&self, at: usize) -> u8 {
+        // SAFETY: callers stay within the header's first six bytes, which every record has.
+        unsafe { *self.0.as_ptr().add(at) }
+    }
+
+    /// Bytes of the record, for as long as the caller can vouch for: callers tie 'a to a borrow
+    /// of the record or of its owner.
+    #[inline]
+    fn slice<'a>(&self, at: usize, len: usize) -> &'a [u8] {
+        // SAFETY: callers pass ranges of the shape the header declares, which was allocated and
+        // written whole by `new` or `reshape`.
+        unsafe { std::slice::from_raw_parts(self.0.as_ptr().add(at), len) }
+    }
+
+    #[inline]
+    fn slice_mut(&mut self, at: usize, len: usize) -> &mut [u8] {
+        // SAFETY: as in `slice`; the keyspace has one owner, so no other reference is alive.
+        unsafe { std::slice::from_raw_parts_mut(self.0.as_ptr().add(at), len) }
+    }
+
+    fn read_u32(&self, at: usize) -> u32 {
+        let mut bytes = [0; 4];
+        bytes.copy_from_slice(self.slice(at, 4));
+        u32::from_le_bytes(bytes)
+    }
+
+    #[inline]
+    fn shape(&self) -> Shape {
+        let meta = self.byte(0);
+        let expiry = [0, 6, 8, 8][(meta >> EXPIRY_SHIFT) as usize & 3];
+        if meta & WIDE == 0 {
+            let (key, value) = (self.byte(4) as usize, self.byte(5) as usize);
+            Shape { wide: false, expiry, key, value }
+        } else {
+            let (key, value) = (self.read_u32(4) as usize, self.read_u32(8) as usize);
+            Shape { wide: true, expiry, key, value }
+        }
+    }
+
+    fn write_header(&mut self, kind: u8, shape: Shape) {
+        let form = match shape.expiry {
+            0 => 0,
+            6 => 1,
+            _ => 2,
+        };
+        let wide = if shape.wide { WIDE } else { 0 };
+        self.slice_mut(0, 1)[0] = kind | form << EXPIRY_SHIFT | wide;
+        if shape.wide {
+            self.slice_mut(4, 4).copy_from_slice(&(shape.key as u32).to_le_bytes());
+            self.slice_mut(8, 4).copy_from_slice(&(shape.value as u32).to_le_bytes());
+        } else {
+            self.slice_mut(4, 2).copy_from_slice(&[shape.key as u8, shape.value as u8]);
+        }
+    }
+
+    #[inline]
+    pub fn key(&self) -> &[u8] {
+        let shape = self.shape();
+        self.slice(shape.key_at(), shape.key)
+    }
+
+    fn kind(&self) -> u8 {
+        self.byte(0) & 0x0F
+    }
+
+    #[inline]
+    pub fn value(&self) -> Value<'_> {
+        self.value_for()
+    }
+
+    /// The value, with the lifetime rule of `slice`.
+    #[inline]
+    fn value_for<'a>(&self) -> Value<'a> {
+        let shape = self.shape();
+        let kind = self.kind();
+        if kind == KIND_OBJECT {
+            // SAFETY: an object record owns the box its pointer bytes were made from.
+            Value::Object(unsafe { &*self.object_pointer(shape) })
+        } else {
+            Value::Inline(Inline::from_bits(kind), self.slice(shape.value_at(), shape.value))
+        }
+    }
+
+    /// Whether a string was made by growing or overwriting, which OBJECT ENCODING calls `raw`.
+    pub fn is_raw(&self) -> bool {
+        self.byte(0) & RAW != 0
+    }
+
+    pub fn set_raw(&mut self) {
+        self.slice_mut(0, 1)[0] |= RAW;
+    }
+
+    /// The inline bytes of the value, for changes that keep their length; empty for an object.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        let shape = self.shape();
+        if self.kind() == KIND_OBJECT {
+            return &mut [];
+        }
+        self.slice_mut(shape.value_at(), shape.value)
+    }
+
+    pub fn object_mut(&mut self) -> Option<&mut Object> {
+        let shape = self.shape();
+        // SAFETY: an object record owns the box its pointer bytes were made from, and the
+        // keyspace has one owner, so no other reference is alive.
+        (self.kind() == KIND_OBJECT).then(|| unsafe { &mut *self.object_pointer(shape) })
+    }
+
+    fn object_pointer(&self, shape: Shape) -> *mut Object {
+        let mut bytes = [0; POINTER_BYTES];
+        bytes.copy_from_slice(self.slice(shape.value_at(), POINTER_BYTES));
+        std::ptr::with_exposed_provenance_mut(u64::from_le_bytes(bytes) as usize)
+    }
+
+    fn put_object(&mut self, object: Box<Object>) {
+        let shape = self.shape();
+        let address = Box::into_raw(object).expose_provenance() as u64;
+        self.slice_mut(shape.value_at(), POINTER_BYTES).copy_from_slice(&address.to_le_bytes());
+    }
+
+    /// Takes the object out and leaves an empty inline string in its place.
+    pub fn take_object(&mut self) -> Option<Box<Object>> {
+        let shape = self.shape();
+        if self.kind() != KIND_OBJECT {
+            return None;
+        }
+        let pointer = self.object_pointer(shape);
+        let kind = Inline::Str as u8;
+        self.reshape(kind, Shape::new(shape.key, 0, self.expire_at()));
+        // SAFETY: the pointer came from Box::into_raw in `put_object`; the record no longer
+        // holds it, so it is taken back exactly once.
+        Some(unsafe { Box::from_raw(pointer) })
+    }
+
+    /// Puts another value in the old one's place and gives back the old one's object, if it had
+    /// one. The record may move: the caller must store the new [`Record::word`].
+    pub fn set_value(&mut self, value: NewValue<'_>) -> Option<Box<Object>> {
+        let old = self.take_object();
+        let key = self.shape().key;
+        let expire_at = self.expire_at();
+        match value {
+            NewValue::Inline(kind, bytes) => {
+                self.reshape(kind as u8, Shape::new(key, bytes.len(), expire_at));
+                self.bytes_mut().copy_from_slice(bytes);
+            }
+            NewValue::Raw(bytes) => {
+                let kind = Inline::Str as u8 | RAW;
+                self.reshape(kind, Shape::new(key, bytes.len(), expire_at));
+                self.bytes_mut().copy_from_slice(bytes);
+            }
+            NewValue::Object(object) => {
+                self.reshape(KIND_OBJECT, Shape::new(key, POINTER_BYTES, expire_at));
+                self.put_object(object);
+            }
+        }
+        old
+    }
+
+    /// Replaces `remove` inline bytes at `at` by `insert` bytes, which hold anything at first.
+    /// The record may move.
+    pub fn splice(&mut self, at: usize, remove: usize, insert: usize) {
+        let shape = self.shape();
+        assert!(self.kind() != KIND_OBJECT && at + remove <= shape.value);
+        let tail = shape.value - at - remove;
+        let new = Shape::new(shape.key, shape.value - remove + insert, self.expire_at());
+        let meta = self.kind() | (self.byte(0) & RAW);
+        if insert >= remove {
+            self.reshape(meta, new);
+            self.bytes_mut().copy_within(at + remove..at + remove + tail, at + insert);
+        } else {
+            self.bytes_mut().copy_within(at + remove..at + remove + tail, at + insert);
+            self.reshape(meta, new);
+        }
+    }
+
+    /// Changes kind and lengths. Keeps key, access time, expiry (where both shapes have one),
+    /// wheel position, and as many of the value's first bytes as fit the new shape.
+    fn reshape(&mut self, meta: u8, new: Shape) {
+        let old = self.shape();
+        let (old_key, new_key) = (old.key_at(), new.key_at());
+        let body = new.key + old.value.min(new.value);
+        let expiry = (self.expire_at(), self.wheel_position());
+        if new.total() > old.total() {
+            self.reallocate(old.total(), new.total());
+        }
+        if old_key != new_key {
+            // SAFETY: both ranges lie within the larger of the two shapes, which is what is
+            // allocated at this point.
+            unsafe {
+                let base = self.0.as_ptr();
+                std::ptr::copy(base.add(old_key), base.add(new_key), body);
+            }
+        }
+        if new.total() < old.total() {
+            self.reallocate(old.total(), new.total());
+        }
+        self.write_header(meta, new);
+        if new.expiry > 0
+            && let (Some(ms), position) = expiry
+        {
+            self.write_expiry(new, ms);
+            self.set_wheel_position(position);
+        }
+    }
+
+    fn reallocate(&mut self, old: usize, new: usize) {
+        let layout = Layout::from_size_align(old, 1).expect("record size");
+        // SAFETY: the block was allocated with this layout, and the new size is not zero.
+        let pointer = unsafe { realloc(self.0.as_ptr(), layout, new) };
+        let Some(pointer) = NonNull::new(pointer) else { handle_alloc_error(layout) };
+        self.0 = pointer;
+    }
+
+    /// Milliseconds since 1970 at which the key goes away.
+    #[inline]
+    pub fn expire_at(&self) -> Option<i64> {
+        let form = (self.byte(0) >> EXPIRY_SHIFT) & 3;
+        if form == 0 {
+            return None;
+        }
+        let shape = self.shape();
+        let mut bytes = [0; 8];
+        bytes[..shape.expiry].copy_from_slice(self.slice(shape.expiry_at(), shape.expiry));
+        Some(i64::from_le_bytes(bytes))
+    }
+
+    fn write_expiry(&mut self, shape: Shape, ms: i64) {
+        let bytes = ms.to_le_bytes();
+        self.slice_mut(shape.expiry_at(), shape.expiry).copy_from_slice(&bytes[..shape.expiry]);
+        self.set_wheel_position(0);
+    }
+
+    /// Sets or takes away the expiry. The record may move; its wheel position is reset.
+    pub fn set_expire_at(&mut self, expire_at: Option<i64>) {
+        let shape = self.shape();
+        let new = Shape::new(shape.key, shape.value, expire_at);
+        let meta = self.kind() | (self.byte(0) & RAW);
+        self.reshape(meta, new);
+        if let Some(ms) = expire_at {
+            self.write_expiry(new, ms);
+        }
+    }
+
+    /// Where the timing wheel keeps this record; 0 when it has no expiry.
+    pub fn wheel_position(&self) -> u32 {
+        let shape = self.shape();
+        if shape.expiry == 0 { 0 } else { self.read_u32(shape.expiry_at() + shape.expiry) }
+    }
+
+    pub fn set_wheel_position(&mut self, position: u32) {
+        let shape = self.shape();
+        if shape.expiry > 0 {
+            let at = shape.expiry_at() + shape.expiry;
+            self.slice_mut(at, POSITION_BYTES).copy_from_slice(&position.to_le_bytes());
+        }
+    }
+
+    /// The 24 access bits.
+    pub fn access(&self) -> u32 {
+        u32::from_le_bytes([self.byte(1), self.byte(2), self.byte(3), 0])
+    }
+
+    #[inline]
+    pub fn set_access(&mut self, access: u32) {
+        self.slice_mut(1, 3).copy_from_slice(&access.to_le_bytes()[..3]);
+    }
+
+    /// Bytes of the allocation.
+    pub fn size(&self) -> usize {
+        self.shape().total()
+    }
+
+    /// Ends the record and gives back its object, if it had one, so that the caller can choose
+    /// where a large one is freed.
+    pub fn free(mut self) -> Option<Box<Object>> {
+        let object = self.take_object();
+        // SAFETY: the block was allocated with this layout; the caller holds the last copy.
+        unsafe { dealloc(self.0.as_ptr(), self.shape().layout()) };
+        object
+    }
+}
+
+/// A record as it is read: it lives as long as the borrow 'a of its owner.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    record: Record,
+    owner: PhantomData<&'a ()>,
+}
+
+impl<'a> View<'a> {
+    /// # Safety
+    /// The record must live, and not be changed, for all of 'a.
+    #[inline]
+    pub unsafe fn new(record: Record) -> View<'a> {
+        View { record, owner: PhantomData }
+    }
+
+    #[inline]
+    pub fn key(&self) -> &'a [u8] {
+        let shape = self.record.shape();
+        self.record.slice(shape.key_at(), shape.key)
+    }
+
+    #[inline]
+    pub fn value(&self) -> Value<'a> {
+        self.record.value_for()
+    }
+
+    pub fn is_raw(&self) -> bool {
+        self.record.is_raw()
+    }
+
+    #[inline]
+    pub fn expire_at(&self) -> Option<i64> {
+        self.record.expire_at()
+    }
+
+    pub fn access(&self) -> u32 {
+        self.record.access()
+    }
+
+    /// Bytes of the record's allocation; an object's own are not counted.
+    pub fn size(&self) -> usize {
+        self.record.size()
+    }
+}
+
+/// A value to be put into a record.
+pub enum NewValue<'a> {
+    Inline(Inline, &'a [u8]),
+    /// A short string that OBJECT ENCODING calls `raw`.
+    Raw(&'a [u8]),
+    Object(Box<Object>),
+}
