@@ -97,8 +97,7 @@ fn answer_question(args: &[Vec<u8>]) -> Result<(), Exit> {
             "goredis has no memory test: memtester and memtest86+ are made for that.\n",
         )),
         Some(b"--check-system") => Err(Exit::failure(
-            "goredis has no system check: as it does not fork, it needs neither memory overcommit nor \
-             small pages.\n",
+            "goredis has no system check: it does not fork, so neither overcommit_memory nor huge pages can hurt it.\n",
         )),
         _ if args.iter().any(|arg| arg == b"--sentinel") => {
             Err(Exit::failure("goredis has no Sentinel mode: redis-sentinel can watch over it.\n"))

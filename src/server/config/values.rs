@@ -228,9 +228,7 @@ fn read_bytes(word: &[u8]) -> Option<u64> {
         b"gb" => 1 << 30,
         _ => return None,
     };
-    // `--maxmemory ""`, as scripts write it when they have nothing to say, has always been 0.
-    let number: u64 =
-        if word.is_empty() { 0 } else { std::str::from_utf8(number).ok()?.parse().ok()? };
+    let number: u64 = std::str::from_utf8(number).ok()?.parse().ok()?;
     number.checked_mul(factor)
 }
 
