@@ -110,7 +110,7 @@ fn push_decimal(out: &mut Vec<u8>, decimal: &Decimal) {
     let digits = &decimal.digits[..decimal.len];
     let len = decimal.len as i32;
     let scientific = decimal.exponent + len - 1;
-    if decimal.exponent >= 0 && scientific < len + 7 {
+    if (0..8).contains(&decimal.exponent) {
         out.extend_from_slice(digits);
         push_zeros(out, decimal.exponent);
     } else if decimal.exponent < 0 && (decimal.exponent > -7 || scientific.abs() < 4) {
@@ -250,6 +250,8 @@ mod tests {
             (-4611686018427387904.0, "-4611686018427387904"),
             (4611686018427388928.0, "4611686018427389000"),
             (12345678901234567890.0, "12345678901234567000"),
+            (1.234567890123e19, "12345678901230000000"),
+            (1.23456789012e19, "1.23456789012e+19"),
             (1e19, "1e+19"),
             (-1e20, "-1e+20"),
             (1.2e20, "1.2e+20"),
