@@ -166,13 +166,16 @@ mod tests {
         assert!((before..=after).contains(&unix_us), "{before} {unix_us} {after}");
         assert!((before / 1000..=after / 1000).contains(&unix_ms));
 
+        // A span within, and a span around, the one that the clock measures.
+        let around = Instant::now();
         let first = clock.monotonic_us();
-        let started = Instant::now();
-        while started.elapsed().as_micros() < 50 {}
+        let within = Instant::now();
+        while within.elapsed().as_micros() < 50 {}
+        let at_least = micros(within.elapsed());
         let passed = clock.monotonic_us() - first;
-        assert!(
-            (50..=u64::try_from(started.elapsed().as_micros()).unwrap() + 50).contains(&passed)
-        );
+        let at_most = micros(around.elapsed());
+        // Each reading is rounded down.
+        assert!((at_least - 1..=at_most + 1).contains(&passed), "{at_least} {passed} {at_most}");
     }
 
     #[test]

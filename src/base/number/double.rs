@@ -34,8 +34,8 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
 /// values up to 2^62, and those that 17 digits show as short, agree.
 ///
 /// The digits are Ryu's, always the fewest, and of those the closest. Redis 7.2's own (Grisu2)
-/// have one or two more, or another last one, for a few doubles in a thousand; they read back
-/// the same.
+/// are other ones for a few doubles in a thousand, and then the layout can differ too: 1e23 is
+/// `99999999999999990000000` there, `1e+23` here. Either reads back the same.
 pub fn push_f64(out: &mut Vec<u8>, value: f64) {
     if value.is_nan() {
         out.extend_from_slice(b"nan");
@@ -110,7 +110,7 @@ fn push_decimal(out: &mut Vec<u8>, decimal: &Decimal) {
     let digits = &decimal.digits[..decimal.len];
     let len = decimal.len as i32;
     let scientific = decimal.exponent + len - 1;
-    if decimal.exponent >= 0 && scientific < len + 7 {
+    if (0..8).contains(&decimal.exponent) {
         out.extend_from_slice(digits);
         push_zeros(out, decimal.exponent);
     } else if decimal.exponent < 0 && (decimal.exponent > -7 || scientific.abs() < 4) {
@@ -250,6 +250,8 @@ mod tests {
             (-4611686018427387904.0, "-4611686018427387904"),
             (4611686018427388928.0, "4611686018427389000"),
             (12345678901234567890.0, "12345678901234567000"),
+            (1.234567890123e19, "12345678901230000000"),
+            (1.234567890123e20, "1.234567890123e+20"),
             (1e19, "1e+19"),
             (-1e20, "-1e+20"),
             (1.2e20, "1.2e+20"),
