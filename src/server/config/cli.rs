@@ -28,6 +28,7 @@ pub const REDIS_VERSION: &str = "7.2.4";
 pub const GOREDIS_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// What a server is to be started with.
+#[derive(Debug)]
 pub struct Start {
     pub config: Config,
     /// The absolute path of the configuration file, for CONFIG REWRITE and INFO.
@@ -97,7 +98,8 @@ fn answer_question(args: &[Vec<u8>]) -> Result<(), Exit> {
             "goredis has no memory test: memtester and memtest86+ are made for that.\n",
         )),
         Some(b"--check-system") => Err(Exit::failure(
-            "goredis has no system check: it does not fork, so neither overcommit_memory nor huge pages can hurt it.\n",
+            "goredis has no system check: as it does not fork, it needs neither memory overcommit \
+             nor small pages.\n",
         )),
         _ if args.iter().any(|arg| arg == b"--sentinel") => {
             Err(Exit::failure("goredis has no Sentinel mode: redis-sentinel can watch over it.\n"))
@@ -224,16 +226,17 @@ fn argument(row: &'static Directive) -> Arg {
         .help(reference::help(row))
         .help_heading(row.group)
         .value_name(reference::syntax(&row.kind))
-        .num_args(0..)
-        .allow_hyphen_values(true)
-        .hide_short_help(true)
-        .hide_possible_values(true);
+        .hide_short_help(true);
     let default = reference::default(row);
     if default.is_empty() { argument } else { argument.default_value(default) }
 }
 
 /// The directive that a misspelt name was probably meant to be.
 pub(super) fn similar_name(name: &str) -> Option<String> {
+    // In so few letters, anything can be found.
+    if name.len() < 3 {
+        return None;
+    }
     let error = command().try_get_matches_from(["goredis", &format!("--{name}")]).err()?;
     match error.get(ContextKind::SuggestedArg)? {
         ContextValue::String(option) => Some(option.trim_start_matches('-').to_owned()),

@@ -240,7 +240,8 @@ impl Loader {
         for row in TABLE.iter().filter(|row| row.traits.support == Support::Refused) {
             if !row.is_default(&self.config) {
                 let line = self.met.get(row.name).cloned();
-                return Err(ConfigError { line, message: NOT_THERE_YET.into() });
+                let message = format!("{NOT_THERE_YET}\n{}: {}", row.name, row.doc());
+                return Err(ConfigError { line, message });
             }
         }
         Ok(self.config)
@@ -265,8 +266,8 @@ impl<T: Into<Refusal>> From<T> for Stop {
 fn without_row(name: &[u8], arguments: &[Vec<u8>]) -> Result<Option<&'static str>, Stop> {
     let name = name.to_ascii_lowercase();
     let text = String::from_utf8_lossy(&name);
-    if RETIRED.contains(&&*text) && arguments.len() == 1 {
-        return Ok(None);
+    if RETIRED.contains(&&*text) {
+        return if arguments.len() == 1 { Ok(None) } else { Err(BAD_DIRECTIVE.into()) };
     }
     if text == "sentinel" {
         return Err("sentinel directive while not in sentinel mode".into());

@@ -25,6 +25,7 @@ mod tests;
 mod values;
 mod words;
 
+use std::fmt;
 use std::sync::LazyLock;
 
 pub use cli::{Exit, GOREDIS_VERSION, REDIS_VERSION, Start, Stream, from_command_line};
@@ -84,5 +85,23 @@ impl Config {
     pub fn unsupported_in_use(&self) -> Vec<&'static str> {
         let without_effect = TABLE.iter().filter(|row| row.traits.support == Support::NoEffect);
         without_effect.filter(|row| !row.is_default(self)).map(|row| row.name).collect()
+    }
+}
+
+/// What differs from the defaults, without secrets.
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let shown = |row: &&Directive| !row.is_default(self) && !row.traits.secret;
+        let text = |row: &Directive| {
+            let value = (row.show)(self, &row.kind);
+            (row.name, String::from_utf8_lossy(&value).into_owned())
+        };
+        f.debug_map().entries(TABLE.iter().filter(shown).map(text)).finish()
+    }
+}
+
+impl fmt::Debug for Directive {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_tuple("Directive").field(&self.name).finish()
     }
 }

@@ -68,10 +68,25 @@ fn support_note(support: Support) -> Option<&'static str> {
 
 /// The help of an option.
 pub(super) fn help(row: &Directive) -> String {
-    match support_note(row.traits.support) {
-        Some(note) => format!("{} ({})", row.doc(), note.trim_end_matches('.')),
-        None => row.doc().to_owned(),
+    let note = support_note(row.traits.support).unwrap_or_default();
+    fill(row.doc().split(' ').chain(note.split(' ')), 88)
+}
+
+/// The words in lines of so many characters.
+fn fill<'a>(words: impl Iterator<Item = &'a str>, width: usize) -> String {
+    let mut text = String::new();
+    let mut column = 0;
+    for word in words.filter(|word| !word.is_empty()) {
+        if column + word.len() >= width {
+            text.push('\n');
+            column = 0;
+        } else if column > 0 {
+            text.push(' ');
+        }
+        text.push_str(word);
+        column += word.len() + 1;
     }
+    text
 }
 
 /// The default as CONFIG GET shows it. That of `dir` depends on where the server starts.
@@ -112,7 +127,6 @@ fn values(kind: &Kind) -> String {
                 format!("{name}, {min} to {max}")
             }
         }
-        // In Markdown's cells and emphasis, the bars and stars of a syntax would be read.
         Kind::Choice(names) => names.join(", "),
         _ => syntax(kind),
     }

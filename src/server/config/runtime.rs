@@ -16,6 +16,7 @@ pub struct SetContext {
 }
 
 /// What a CONFIG SET changed.
+#[derive(Debug)]
 pub struct Changed {
     /// Names (the first ones of their rows) of what has another value now, and of files that were
     /// named again. In the order they were given.

@@ -1,8 +1,17 @@
 //! What holds for the whole table, and each part of the configuration by example. Expected texts
-//! and values are those that redis-server 7.0.15 gave when asked the same.
+//! and values are those that redis-server 7.0.15 gave when asked the same, but for what is ours.
+
+mod command_line;
+mod loading;
+mod properties;
+mod rewriting;
+mod run_time;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use super::load::{Loader, Source};
+use super::values::Input;
 use super::*;
 use crate::base::glob;
 
@@ -31,12 +40,31 @@ fn get(config: &Config, patterns: &[&str]) -> Vec<(String, String)> {
     found.into_iter().map(|(name, value)| (text(name), text(value))).collect()
 }
 
+/// The value of one directive.
+fn value(config: &Config, name: &str) -> String {
+    let found = get(config, &[name]);
+    assert_eq!(found.len(), 1, "{name}");
+    found.into_iter().next().unwrap().1
+}
+
+/// What a file `test.conf` with this text gives.
+fn load(text: &[u8]) -> Result<Config, String> {
+    let mut loader = Loader::new();
+    let source = Source::File(Arc::new("test.conf".into()));
+    loader.text(text, &source).map_err(|error| error.to_string())?;
+    loader.finish().map_err(|error| error.to_string())
+}
+
+fn loaded(text: &str) -> Config {
+    load(text.as_bytes()).unwrap_or_else(|error| panic!("{error}"))
+}
+
 #[test]
 fn names_and_defaults_are_those_of_redis() {
     let config = Config::default();
-    for (name, value) in redis_defaults() {
-        let expected = if name == "appendonly" { "yes" } else { value };
-        assert_eq!(get(&config, &[name]), [(name.to_owned(), expected.to_owned())]);
+    for (name, redis_value) in redis_defaults() {
+        let expected = if name == "appendonly" { "yes" } else { redis_value };
+        assert_eq!(value(&config, name), expected, "{name}");
     }
 }
 
@@ -57,4 +85,56 @@ fn no_name_is_used_twice() {
     names.sort();
     names.dedup();
     assert_eq!(names.len(), count);
+}
+
+/// So that a value inside the range always fits the field.
+#[test]
+fn both_ends_of_each_range_fit_the_type() {
+    for row in TABLE {
+        let Kind::Number { min, max, unit } = row.kind else { continue };
+        for number in [min, max] {
+            let text = if unit == Unit::Octal { format!("{number:o}") } else { number.to_string() };
+            let words = [text.into_bytes()];
+            let input = Input { words: &words, place: &Place::Client, again: false };
+            let mut config = Config::default();
+            assert_eq!((row.assign)(&mut config, &row.kind, &input), Ok(()), "{}", row.name);
+            let expected = if unit == Unit::Hertz {
+                number.clamp(1, 500).to_string().into()
+            } else {
+                words[0].clone()
+            };
+            assert_eq!((row.show)(&config, &row.kind), expected, "{}", row.name);
+        }
+    }
+}
+
+/// CONFIG SET does not look at it.
+#[test]
+fn what_is_refused_cannot_be_set_at_run_time() {
+    for row in TABLE.iter().filter(|row| row.traits.support == Support::Refused) {
+        assert!(!row.traits.runtime, "{}", row.name);
+    }
+}
+
+#[test]
+fn the_reference_has_a_line_for_each_directive() {
+    let reference = reference();
+    for row in TABLE {
+        assert_eq!(reference.matches(&format!("- **`{}`**", row.name)).count(), 1, "{}", row.name);
+        assert!(row.doc().ends_with('.'), "{}", row.name);
+    }
+    let line = |start: &str| reference.lines().find(|line| line.starts_with(start)).unwrap();
+    assert_eq!(
+        line("- **`tcp-keepalive`"),
+        "- **`tcp-keepalive`** *number, 0 to 2147483647* = `300`, run time. Seconds without \
+         traffic after which the kernel probes whether a client is still there; 0 for never."
+    );
+    assert!(line("- **`zset-max-listpack-value`").contains(" (also `zset-max-ziplist-value`) "));
+}
+
+#[test]
+fn only_what_is_missing_and_used_is_unsupported() {
+    assert_eq!(Config::default().unsupported_in_use(), [""; 0]);
+    let config = loaded("syslog-enabled yes\nport 1\nio-threads 4\ncrash-log-enabled yes\n");
+    assert_eq!(config.unsupported_in_use(), ["syslog-enabled"]);
 }

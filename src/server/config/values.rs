@@ -228,7 +228,9 @@ fn read_bytes(word: &[u8]) -> Option<u64> {
         b"gb" => 1 << 30,
         _ => return None,
     };
-    let number: u64 = std::str::from_utf8(number).ok()?.parse().ok()?;
+    // `--maxmemory ""`, as scripts write it when they have nothing to say, has always been 0.
+    let number: u64 =
+        if word.is_empty() { 0 } else { std::str::from_utf8(number).ok()?.parse().ok()? };
     number.checked_mul(factor)
 }
 
@@ -366,8 +368,8 @@ impl Value for Vec<String> {
         if list.len() > MAX {
             return Err("Too many bind addresses specified.".into());
         }
-        let texts: Result<Vec<_>, _> = list.iter().map(|word| read_text(word)).collect();
-        *self = texts?.into_iter().map(str::to_owned).collect();
+        let addresses: Option<Vec<_>> = list.iter().map(|word| read_address(word)).collect();
+        *self = addresses.ok_or("Invalid bind address.")?;
         Ok(())
     }
 
@@ -375,11 +377,15 @@ impl Value for Vec<String> {
         self.join(" ").into_bytes()
     }
 
-    fn lines(&self, _: &Kind) -> Vec<Vec<u8>> {
-        let quoted: Vec<_> =
-            self.iter().map(|text| words::quote_if_needed(text.as_bytes())).collect();
-        vec![if quoted.is_empty() { b"\"\"".to_vec() } else { quoted.join(&b' ') }]
+    fn lines(&self, kind: &Kind) -> Vec<Vec<u8>> {
+        vec![if self.is_empty() { b"\"\"".to_vec() } else { self.show(kind) }]
     }
+}
+
+/// What cannot be an address anyway, and would need quotes in a file.
+fn read_address(word: &[u8]) -> Option<String> {
+    let plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'\\');
+    (!word.is_empty() && word.iter().all(plain)).then(|| String::from_utf8(word.to_vec()).ok())?
 }
 
 /// A directive of which each line adds something, as it was written: `user`, `rename-command`,
