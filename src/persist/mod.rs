@@ -1,2 +1,3 @@
 //! What goes to disk and comes back. Must not know clients or commands' meanings.
 pub mod aof;
+pub mod files;

@@ -1,1 +1,117 @@
-//! The append-only file.
+//! The append-only file: the multi-part AOF of Redis 7 on disk, and a buffer before it that
+//! outlives the process.
+//!
+//! ```text
+//! commands -> Aof::buffer --commit()--> ring (mapped file) --log thread--> incr file --> fsync
+//!             a tick's bytes            survives kill -9                   survives power loss
+//! ```
+//!
+//! On start it goes the other way: `Loader::open` first replays into the incr file what a crash
+//! left in the ring, then hands out the commands of all files; `Aof::start` goes on appending.
+//! Bytes here are RESP arrays; what the commands in them mean is not known here, save that MULTI
+//! and EXEC enclose what must not be loaded by halves.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::persist::files::Files;
+
+mod buffer;
+mod empty_rdb;
+mod format;
+mod load;
+mod log;
+pub mod manifest;
+mod read;
+mod recover;
+mod ring;
+
+pub use buffer::{Aof, Numbers};
+pub use load::{LoadError, Loader, Progress, Step};
+pub use log::{Fsync, Waker};
+pub use manifest::Manifest;
+pub use read::Args;
+
+/// The ring's size unless configured otherwise. Bytes.
+pub const DEFAULT_RING_SIZE: u64 = 32 << 20;
+
+/// Where the AOF is and how it is kept; each field but the last three is a directive.
+#[derive(Clone)]
+pub struct Options {
+    /// `dir`: the server's directory.
+    pub dir: PathBuf,
+    /// `appenddirname`: the AOF's directory in it.
+    pub dirname: OsString,
+    /// `appendfilename`: what its files' names begin with.
+    pub filename: OsString,
+    /// `appendfsync`.
+    pub fsync: Fsync,
+    /// `aof-load-truncated`: cut a torn tail, instead of refusing to start.
+    pub load_truncated: bool,
+    /// `aof-use-rdb-preamble`: the base of a new AOF is an RDB file.
+    pub rdb_preamble: bool,
+    /// Not `aof-disable-auto-gc`: delete the files a rewrite has replaced.
+    pub auto_gc: bool,
+    /// Bytes; 0 for none: then replies wait until their writes are in the file.
+    pub ring_size: u64,
+    /// Where the ring is, if not beside the AOF's files. A tmpfs is as good against crashes of the
+    /// process and never waits for a disk, but a crash of the machine takes it away.
+    pub ring_dir: Option<PathBuf>,
+    pub files: Arc<dyn Files>,
+    pub waker: Waker,
+}
+
+impl Options {
+    /// Redis's defaults, for an AOF in `dir`.
+    pub fn new(dir: PathBuf, files: Arc<dyn Files>, waker: Waker) -> Options {
+        Options {
+            dir,
+            dirname: "appendonlydir".into(),
+            filename: "appendonly.aof".into(),
+            fsync: Fsync::Everysec,
+            load_truncated: true,
+            rdb_preamble: true,
+            auto_gc: true,
+            ring_size: DEFAULT_RING_SIZE,
+            ring_dir: None,
+            files,
+            waker,
+        }
+    }
+
+    fn aof_dir(&self) -> PathBuf {
+        self.dir.join(&self.dirname)
+    }
+
+    fn manifest_path(&self) -> PathBuf {
+        self.aof_dir().join(manifest::file_name(&self.filename))
+    }
+
+    fn ring_beside(&self) -> PathBuf {
+        self.aof_dir().join(manifest::with_suffix(&self.filename, ".ring"))
+    }
+
+    /// In a directory that several servers may share, the name says whose ring it is.
+    fn ring_elsewhere(&self) -> Option<PathBuf> {
+        let dir = self.ring_dir.as_ref()?;
+        let owner = std::path::absolute(self.aof_dir()).unwrap_or_else(|_| self.aof_dir());
+        let hash = xxh3_64(OsStr::as_bytes(owner.as_os_str()));
+        let mut name = OsString::from(format!("goredis-{hash:016x}-"));
+        name.push(manifest::with_suffix(&self.filename, ".ring"));
+        Some(dir.join(name))
+    }
+
+    /// Where the ring is to be.
+    fn ring_path(&self) -> PathBuf {
+        self.ring_elsewhere().unwrap_or_else(|| self.ring_beside())
+    }
+
+    /// Where a ring may have been left.
+    fn ring_paths(&self) -> Vec<PathBuf> {
+        std::iter::once(self.ring_beside()).chain(self.ring_elsewhere()).collect()
+    }
+}

@@ -1,0 +1,485 @@
+//! The event loop's side of the AOF: what a tick's commands did is appended to a buffer, and
+//! `commit` moves it into the ring at the end of the tick, before the replies go out.
+//!
+//! Offsets are logical: bytes committed since the AOF was started. A reply may be sent once
+//! `acknowledged()` has reached the offset that `commit` gave after the command. Where the ring is
+//! full (a stalled disk, or more load than it bears), bytes queue in ordinary memory, and
+//! acknowledged() lags until they are in the ring. Must not know clients or commands.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, TryRecvError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use log::{info, warn};
+
+use super::format::{ANCHOR_MAX, Anchor};
+use super::log::{Effort, Fsync, Log, Shared};
+use super::manifest::Manifest;
+use super::ring::{self, Place, Reader, Writer};
+use super::{Options, empty_rdb};
+use crate::base::rng::Rng;
+use crate::persist::files::{FileHandle, Files, Open, reason};
+
+/// The ring's size where none is asked for: it then lies in ordinary memory.
+const IN_MEMORY_SIZE: u64 = 8 << 20;
+/// A buffer that once held more is given back. Bytes.
+const KEEP_BUFFER: usize = 1 << 20;
+
+/// An AOF that is being appended to.
+pub struct Aof {
+    buffer: Vec<u8>,
+    /// Committed bytes that found no place in the ring; those before `queue_start` are in it.
+    queue: Vec<u8>,
+    queue_start: usize,
+    writer: Writer,
+    /// What is in the ring outlives the process.
+    persistent: bool,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+    manifest: Manifest,
+    options: Options,
+    /// The next increment, while it is being made.
+    next_incr: Option<Receiver<Result<(Manifest, Place), String>>>,
+    /// Bytes on disk when started: of the base, and of all files.
+    base_size: u64,
+    start_size: u64,
+    seconds_syncing: u64,
+    delayed_fsync: u64,
+}
+
+/// For INFO's persistence section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Numbers {
+    /// aof_current_size: bytes of base and increments, with what is committed but not yet written.
+    pub current_size: u64,
+    /// aof_base_size.
+    pub base_size: u64,
+    /// aof_buffer_length: bytes committed but not yet written to the file.
+    pub buffer_length: u64,
+    /// aof_pending_bio_fsync.
+    pub pending_fsync: bool,
+    /// aof_delayed_fsync: seconds an fsync took beyond its second.
+    pub delayed_fsync: u64,
+    /// aof_last_write_status.
+    pub last_write_ok: bool,
+}
+
+impl Aof {
+    /// Opens the last increment of what was loaded for appending. An empty manifest begins a new
+    /// AOF, with an empty base. All that is new is durable before this returns. The error is a
+    /// line to log; the server cannot start then.
+    pub fn start(options: &Options, manifest: Manifest) -> Result<Aof, String> {
+        let mut manifest = manifest;
+        let dir = options.aof_dir();
+        let files = &*options.files;
+        let place = prepare(options, &dir, &mut manifest)?;
+        delete_history(options, &dir, &mut manifest);
+        let sizes: Result<Vec<u64>, String> =
+            manifest.to_load().map(|entry| size_of(files, &dir, entry)).collect();
+        let start_size = sizes?.iter().sum();
+        let base_size = match &manifest.base {
+            Some(entry) => size_of(files, &dir, entry)?,
+            None => 0,
+        };
+        let (writer, reader, persistent) = open_ring(options, place)
+            .map_err(|e| format!("Can't make the AOF ring: {}", reason(&e)))?;
+        let shared = Arc::new(Shared::new(options.fsync, options.waker.clone()));
+        if let Some(incr) = manifest.incrs.last() {
+            shared.announce(incr.seq, Manifest::path(&dir, incr));
+        }
+        let thread = spawn(shared.clone(), reader, options.files.clone())
+            .map_err(|e| format!("Can't start the AOF's log thread: {}", reason(&e)))?;
+        Ok(Aof {
+            buffer: Vec::new(),
+            queue: Vec::new(),
+            queue_start: 0,
+            writer,
+            persistent,
+            shared,
+            thread: Some(thread),
+            manifest,
+            options: options.clone(),
+            next_incr: None,
+            base_size,
+            start_size,
+            seconds_syncing: 0,
+            delayed_fsync: 0,
+        })
+    }
+
+    /// Where to append what the tick's commands did, as RESP arrays.
+    pub fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.buffer
+    }
+
+    /// Ends the tick: what is in the buffer survives the process from now on, as far as
+    /// `acknowledged` says. Returns the logical end of all committed bytes. Call it also when
+    /// woken: it moves what has queued.
+    pub fn commit(&mut self) -> u64 {
+        if !self.buffer.is_empty() || self.queue_start < self.queue.len() {
+            self.commit_bytes();
+        }
+        self.end()
+    }
+
+    fn commit_bytes(&mut self) {
+        self.drain_queue();
+        if self.queue.is_empty() {
+            let n = self.writer.append(&self.buffer);
+            self.queue.extend_from_slice(&self.buffer[n..]);
+        } else {
+            self.queue.extend_from_slice(&self.buffer);
+        }
+        self.buffer.clear();
+        if self.buffer.capacity() > KEEP_BUFFER {
+            self.buffer = Vec::new();
+        }
+        let full = !self.queue.is_empty();
+        if full || self.writer.take_crowded() || self.shared.fsync() == Fsync::Always {
+            self.shared.request(Effort::Policy);
+        } else if !self.persistent {
+            self.shared.request(Effort::Write);
+        }
+        if self.acknowledged() < self.end() {
+            self.shared.await_progress();
+        }
+    }
+
+    fn drain_queue(&mut self) {
+        if self.queue.is_empty() {
+            return;
+        }
+        self.queue_start += self.writer.append(&self.queue[self.queue_start..]);
+        if self.queue_start == self.queue.len() {
+            self.queue = Vec::new();
+            self.queue_start = 0;
+        } else if self.queue_start > self.queue.len() / 2 {
+            self.queue.drain(..self.queue_start);
+            self.queue_start = 0;
+        }
+    }
+
+    /// The logical end of all committed bytes.
+    fn end(&self) -> u64 {
+        self.writer.tail() + (self.queue.len() - self.queue_start) as u64
+    }
+
+    /// Replies to commands whose effects end at or before this logical offset may be sent. May
+    /// fall back when the policy changes to `always`. While it is behind the last commit, the
+    /// waker is called at the next progress.
+    pub fn acknowledged(&self) -> u64 {
+        match self.shared.fsync() {
+            Fsync::Always => self.shared.synced(),
+            _ if self.persistent => self.writer.tail(),
+            _ => self.shared.written(),
+        }
+    }
+
+    /// The timer's part, once a second: what the policy asks for is begun, and a failed write or
+    /// fsync is tried again.
+    pub fn every_second(&mut self) {
+        self.commit();
+        self.seconds_syncing = if self.shared.is_syncing() { self.seconds_syncing + 1 } else { 0 };
+        if self.seconds_syncing > 1 {
+            self.delayed_fsync += 1;
+        }
+        let done = match self.shared.fsync() {
+            Fsync::No => self.shared.written(),
+            _ => self.shared.synced(),
+        };
+        if done < self.writer.tail() || self.shared.status().is_err() {
+            self.shared.request(Effort::Policy);
+        }
+    }
+
+    /// The reason (strerror's text) why the last write or fsync failed; it is tried again by
+    /// itself. Cheap enough to ask before each write command.
+    pub fn status(&self) -> Result<(), String> {
+        self.shared.status()
+    }
+
+    pub fn fsync(&self) -> Fsync {
+        self.shared.fsync()
+    }
+
+    pub fn set_fsync(&mut self, fsync: Fsync) {
+        self.shared.set_fsync(fsync);
+        if self.acknowledged() < self.end() {
+            self.shared.request(Effort::Policy);
+            self.shared.await_progress();
+        }
+    }
+
+    /// DEBUG AOF-FLUSH-SLEEP: waits before each write to the file.
+    pub fn set_flush_sleep(&mut self, sleep: Duration) {
+        self.shared.set_sleep(sleep);
+    }
+
+    /// Waits until everything is in the file and synced, or until that has failed once. Blocks:
+    /// for DEBUG LOADAOF and the end of the server.
+    pub fn flush_all_now(&mut self) -> Result<(), String> {
+        loop {
+            self.commit();
+            let request = self.shared.request(Effort::Sync);
+            self.shared.wait(request)?;
+            if self.shared.synced() >= self.end() {
+                return Ok(());
+            }
+            if self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
+                return Err("the AOF's log thread has ended".to_string());
+            }
+        }
+    }
+
+    /// Flushes everything, ends the log thread and marks the ring as done with: at the end of the
+    /// server, or when the AOF is turned off. After an error all is as before, and it may be tried
+    /// again; if the AOF is dropped instead, the next start replays the ring.
+    pub fn shutdown(&mut self) -> Result<(), String> {
+        if self.thread.is_none() {
+            return Ok(());
+        }
+        self.flush_all_now()?;
+        self.stop_thread();
+        if self.persistent {
+            if let Err(e) = self.writer.mark_clean() {
+                warn!("Can't sync the AOF ring: {}", reason(&e));
+            }
+        }
+        Ok(())
+    }
+
+    fn stop_thread(&mut self) {
+        self.shared.stop();
+        if let Some(thread) = self.thread.take() {
+            if thread.join().is_err() {
+                warn!("The AOF's log thread has panicked");
+            }
+        }
+    }
+
+    /// Begins to make a new increment, for a rewrite that is to replace all before it. Disk work,
+    /// so another thread does it, and calls the waker when it is ready.
+    pub fn prepare_incr(&mut self) -> Result<(), String> {
+        if self.next_incr.is_some() {
+            return Ok(());
+        }
+        let options = self.options.clone();
+        let mut manifest = self.manifest.clone();
+        let (sender, receiver) = mpsc::channel();
+        let make = move || {
+            let made = prepare_next_incr(&options, &mut manifest);
+            // Nobody listens any more if the AOF has been turned off meanwhile.
+            let _ = sender.send(made.map(|place| (manifest, place)));
+            (options.waker)();
+        };
+        let thread = std::thread::Builder::new().name("aof-incr".to_string());
+        thread.spawn(make).map_err(|e| reason(&e))?;
+        self.next_incr = Some(receiver);
+        Ok(())
+    }
+
+    /// Has what is committed from now on go into the new increment, if it is ready: `None` means
+    /// not yet. After an error the old one goes on. A crash between making and switching leaves an
+    /// empty increment at the end, which is harmless.
+    pub fn switch_incr(&mut self) -> Option<Result<(), String>> {
+        // What is committed belongs to the old file, so all of it must be in the ring before.
+        self.commit();
+        if !self.queue.is_empty() {
+            return None;
+        }
+        let made = match self.next_incr.as_ref()?.try_recv() {
+            Err(TryRecvError::Empty) => return None,
+            Err(TryRecvError::Disconnected) => Err("the thread has panicked".to_string()),
+            Ok(made) => made,
+        };
+        self.next_incr = None;
+        Some(made.map(|(manifest, place)| self.switch_to(manifest, place)))
+    }
+
+    fn switch_to(&mut self, manifest: Manifest, place: Place) {
+        self.manifest = manifest;
+        if let Some(incr) = self.manifest.incrs.last() {
+            let path = Manifest::path(&self.options.aof_dir(), incr);
+            self.shared.announce(incr.seq, path);
+        }
+        self.writer.switch_file(place);
+    }
+
+    /// The files the AOF is made of at this moment.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    pub fn numbers(&self) -> Numbers {
+        Numbers {
+            current_size: self.start_size + self.end(),
+            base_size: self.base_size,
+            buffer_length: self.end() - self.shared.written(),
+            pending_fsync: self.shared.is_syncing(),
+            delayed_fsync: self.delayed_fsync,
+            last_write_ok: self.shared.status().is_ok(),
+        }
+    }
+}
+
+impl Drop for Aof {
+    fn drop(&mut self) {
+        self.stop_thread();
+    }
+}
+
+fn spawn(shared: Arc<Shared>, reader: Reader, files: Arc<dyn Files>) -> io::Result<JoinHandle<()>> {
+    let log = Log::new(shared, reader, files);
+    std::thread::Builder::new().name("aof-log".to_string()).spawn(move || log.run())
+}
+
+fn size_of(files: &dyn Files, dir: &Path, entry: &super::manifest::Entry) -> Result<u64, String> {
+    let name = entry.name.to_string_lossy();
+    match files.metadata(&Manifest::path(dir, entry)) {
+        Ok(metadata) => Ok(metadata.len),
+        Err(e) => Err(format!("Unable to obtain the AOF file {name} length. stat: {}", reason(&e))),
+    }
+}
+
+/// Makes the directory, the base and the increment, as far as they are missing, and says where
+/// appending goes on.
+fn prepare(options: &Options, dir: &Path, manifest: &mut Manifest) -> Result<Place, String> {
+    let files = &*options.files;
+    let shown = dir.display();
+    files
+        .create_dir(dir)
+        .map_err(|e| format!("Can't open or create append-only dir {shown}: {}", reason(&e)))?;
+    files
+        .sync_dir(&options.dir)
+        .map_err(|e| format!("Can't sync the directory of {shown}: {}", reason(&e)))?;
+    let before = manifest.clone();
+    if manifest.is_empty() {
+        let (suffix, bytes) =
+            if options.rdb_preamble { ("rdb", empty_rdb::encode()) } else { ("aof", Vec::new()) };
+        let base = manifest.add_base(&options.filename, suffix);
+        let name = base.name.to_string_lossy();
+        make_file(files, &Manifest::path(dir, base), &bytes)
+            .map_err(|e| format!("Can't write the AOF base file {name}: {}", reason(&e)))?;
+        info!("Creating AOF base file {name} on server start");
+    }
+    let is_new = manifest.incrs.is_empty();
+    if is_new {
+        manifest.add_incr(&options.filename);
+    }
+    let incr = manifest.incrs.last().ok_or("the AOF has no increment")?;
+    let name = incr.name.to_string_lossy().into_owned();
+    let place = open_incr(files, &Manifest::path(dir, incr), incr.seq, is_new)
+        .map_err(|e| format!("Can't open the append-only file {name}: {}", reason(&e)))?;
+    if *manifest != before {
+        manifest
+            .write(files, dir, &options.filename)
+            .map_err(|e| format!("Can't write the AOF manifest: {}", reason(&e)))?;
+    }
+    info!("{} AOF incr file {name} on server start", if is_new { "Creating" } else { "Opening" });
+    Ok(place)
+}
+
+/// Makes the file of a further increment, and adds it to the manifest.
+fn prepare_next_incr(options: &Options, manifest: &mut Manifest) -> Result<Place, String> {
+    let dir = options.aof_dir();
+    let incr = manifest.add_incr(&options.filename);
+    let name = incr.name.to_string_lossy().into_owned();
+    let place = open_incr(&*options.files, &Manifest::path(&dir, incr), incr.seq, true)
+        .map_err(|e| format!("Can't open the append-only file {name}: {}", reason(&e)))?;
+    manifest
+        .write(&*options.files, &dir, &options.filename)
+        .map_err(|e| format!("Can't write the AOF manifest: {}", reason(&e)))?;
+    info!("Creating AOF incr file {name} on background rewrite");
+    Ok(place)
+}
+
+fn make_file(files: &dyn Files, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let file = files.open(path, Open::Truncate)?;
+    file.write_all_at(bytes, 0)?;
+    file.sync_all()
+}
+
+fn open_incr(files: &dyn Files, path: &Path, seq: i64, is_new: bool) -> io::Result<Place> {
+    // A file of a new increment's name that is there already is the rest of an attempt that did
+    // not get as far as the manifest.
+    let file = files.open(path, if is_new { Open::Truncate } else { Open::Write })?;
+    file.sync_all()?;
+    place_at_end(&*file, seq)
+}
+
+fn place_at_end(file: &dyn FileHandle, seq: i64) -> io::Result<Place> {
+    let offset = file.len()?;
+    let len = offset.min(ANCHOR_MAX as u64);
+    let mut before = vec![0; len as usize];
+    let n = file.read_full_at(&mut before, offset - len)?;
+    let anchor = Anchor::of(&before[..n]);
+    Ok(Place { seq, offset, identity: file.identity()?, anchor })
+}
+
+/// Files a rewrite has replaced.
+fn delete_history(options: &Options, dir: &Path, manifest: &mut Manifest) {
+    if !options.auto_gc || manifest.history.is_empty() {
+        return;
+    }
+    for entry in std::mem::take(&mut manifest.history) {
+        info!("Removing the history file {}", entry.name.to_string_lossy());
+        match options.files.remove(&Manifest::path(dir, &entry)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                warn!("Can't remove {}: {}", entry.name.to_string_lossy(), reason(&e));
+            }
+            _ => {}
+        }
+    }
+    if let Err(e) = manifest.write(&*options.files, dir, &options.filename) {
+        warn!("Can't write the AOF manifest: {}", reason(&e));
+    }
+}
+
+fn open_ring(options: &Options, place: Place) -> io::Result<(Writer, Reader, bool)> {
+    let epoch = Rng::from_os().next_u64();
+    let in_memory = |size| {
+        let (writer, reader) = ring::in_memory(size, epoch, place)?;
+        Ok((writer, reader, false))
+    };
+    // A ring of an earlier run in the other place has been replayed; left there, it would only
+    // wait to be mistaken for this run's.
+    let path = options.ring_path();
+    for old in options.ring_paths().into_iter().filter(|p| options.ring_size == 0 || *p != path) {
+        remove_if_there(&*options.files, &old)?;
+    }
+    if options.ring_size == 0 {
+        return in_memory(IN_MEMORY_SIZE);
+    }
+    match create_ring(options, &path, epoch, place) {
+        Ok((writer, reader)) => Ok((writer, reader, true)),
+        Err(e) => {
+            warn!(
+                "Can't map the AOF ring {} ({}): replies wait until writes are in the file",
+                path.display(),
+                reason(&e)
+            );
+            remove_if_there(&*options.files, &path)?;
+            in_memory(options.ring_size)
+        }
+    }
+}
+
+fn create_ring(
+    options: &Options,
+    path: &Path,
+    epoch: u64,
+    place: Place,
+) -> io::Result<(Writer, Reader)> {
+    let file = options.files.open(path, Open::Write)?;
+    ring::create(&*file, options.ring_size, epoch, place)
+}
+
+fn remove_if_there(files: &dyn Files, path: &Path) -> io::Result<()> {
+    match files.remove(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    }
+}

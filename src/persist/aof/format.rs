@@ -1,0 +1,241 @@
+//! The bytes of the ring file: what the process writes through the mapping, and what recovery
+//! reads after a crash. Must not know mappings, threads or the AOF's files.
+//!
+//! ```text
+//! page 0       ring header: magic, version, sizes, epoch, checksum | clean mark
+//! segment 0    segment header: checksum, generation, file, file offset, anchor, identity
+//!              frame: checksum u64, length u32, 0 u32, payload, padding to 8 bytes
+//!              frame ...
+//! segment 1    ...
+//! ```
+//!
+//! All numbers are little-endian. A header's checksum is its first word and is stored last: until
+//! then the place holds what was there before, which no longer verifies. A frame's checksum is
+//! salted with the ring's epoch (random, new at each start), the segment's generation (each use of
+//! a segment has its own) and the frame's place, so a frame of an earlier use never passes for one
+//! of this use. XXH3-64 with seed 0 is a published, stable function: a ring left by one version of
+//! the program is read by the next.
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::persist::files::Identity;
+
+/// The ring header's page, and the unit segments are measured in.
+pub const PAGE: usize = 4096;
+pub const SEGMENT_HEADER: usize = 80;
+pub const FRAME_HEADER: usize = 16;
+/// Where in page 0 the clean mark lies.
+pub const CLEAN_MARK_AT: usize = 64;
+/// At most so many bytes before a segment's first are hashed into its anchor.
+pub const ANCHOR_MAX: usize = 4096;
+
+const MAGIC: u64 = u64::from_le_bytes(*b"goreRING");
+const VERSION: u32 = 1;
+const RING_HEADER: usize = 40;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RingHeader {
+    pub segments: u32,
+    pub segment_size: u64,
+    pub epoch: u64,
+}
+
+impl RingHeader {
+    pub fn encode(&self) -> [u8; RING_HEADER] {
+        let mut out = [0; RING_HEADER];
+        put(&mut out, 8, MAGIC);
+        put(&mut out, 16, u64::from(VERSION) << 32 | u64::from(self.segments));
+        put(&mut out, 24, self.segment_size);
+        put(&mut out, 32, self.epoch);
+        let checksum = xxh3_64(&out[8..]);
+        put(&mut out, 0, checksum);
+        out
+    }
+
+    /// None if this is no header of this version, or if its sizes do not fit `file_len`.
+    pub fn decode(page: &[u8], file_len: u64) -> Option<RingHeader> {
+        let bytes = page.get(..RING_HEADER)?;
+        let counts = get(bytes, 16);
+        let header = RingHeader {
+            segments: counts as u32,
+            segment_size: get(bytes, 24),
+            epoch: get(bytes, 32),
+        };
+        let whole = get(bytes, 0) == xxh3_64(&bytes[8..])
+            && get(bytes, 8) == MAGIC
+            && counts >> 32 == u64::from(VERSION);
+        let needed =
+            header.segment_size.checked_mul(header.segments.into())?.checked_add(PAGE as u64)?;
+        (whole && needed <= file_len && header.segment_size > SEGMENT_HEADER as u64)
+            .then_some(header)
+    }
+}
+
+/// The word that says: all of this ring's frames are durable in the AOF.
+pub fn clean_mark(epoch: u64) -> u64 {
+    mix(epoch ^ 0x636c_6561_6e21)
+}
+
+pub fn is_clean(page: &[u8], epoch: u64) -> bool {
+    page.len() >= CLEAN_MARK_AT + 8 && get(page, CLEAN_MARK_AT) == clean_mark(epoch)
+}
+
+/// A hash of the bytes that precede a place in a file: evidence that a file is the one meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Anchor {
+    /// How many bytes; 0 where there is nothing before.
+    pub len: u32,
+    pub hash: u64,
+}
+
+impl Anchor {
+    /// The anchor of what comes after `before`.
+    pub fn of(before: &[u8]) -> Anchor {
+        let tail = &before[before.len().saturating_sub(ANCHOR_MAX)..];
+        Anchor { len: tail.len() as u32, hash: xxh3_64(tail) }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentHeader {
+    /// Counts uses of segments since the ring was made; 1 is the first.
+    pub generation: u64,
+    /// The sequence number of the incr file the frames belong to.
+    pub file_seq: i64,
+    /// Where in that file the first frame's payload belongs.
+    pub file_offset: u64,
+    pub anchor: Anchor,
+    pub identity: Identity,
+}
+
+impl SegmentHeader {
+    pub fn encode(&self, epoch: u64) -> [u8; SEGMENT_HEADER] {
+        let mut out = [0; SEGMENT_HEADER];
+        put(&mut out, 8, self.generation);
+        put(&mut out, 16, self.file_seq as u64);
+        put(&mut out, 24, self.file_offset);
+        put(&mut out, 32, u64::from(self.anchor.len));
+        put(&mut out, 40, self.anchor.hash);
+        put(&mut out, 48, self.identity.device);
+        put(&mut out, 56, self.identity.inode);
+        put(&mut out, 64, epoch);
+        let checksum = xxh3_64(&out[8..]);
+        put(&mut out, 0, checksum);
+        out
+    }
+
+    pub fn decode(bytes: &[u8], epoch: u64) -> Option<SegmentHeader> {
+        let bytes = bytes.get(..SEGMENT_HEADER)?;
+        if get(bytes, 0) != xxh3_64(&bytes[8..]) || get(bytes, 64) != epoch {
+            return None;
+        }
+        Some(SegmentHeader {
+            generation: get(bytes, 8),
+            file_seq: get(bytes, 16) as i64,
+            file_offset: get(bytes, 24),
+            anchor: Anchor { len: get(bytes, 32) as u32, hash: get(bytes, 40) },
+            identity: Identity { device: get(bytes, 48), inode: get(bytes, 56) },
+        })
+    }
+}
+
+/// What sets this use of a segment apart from all others.
+pub fn salt(epoch: u64, generation: u64) -> u64 {
+    mix(epoch ^ mix(generation))
+}
+
+/// The checksum of a frame at byte `place` of its segment.
+pub fn frame_checksum(salt: u64, place: usize, payload: &[u8]) -> u64 {
+    let sum = xxh3_64(payload);
+    // 0 is left to places never written.
+    (sum ^ mix(salt ^ place as u64 ^ (payload.len() as u64) << 32)).max(1)
+}
+
+/// The bytes a frame takes for a payload of `len`.
+pub fn frame_size(len: usize) -> usize {
+    FRAME_HEADER + len.next_multiple_of(8)
+}
+
+/// The payloads of a segment's whole frames, in order, up to the first that is not whole.
+pub fn frames(segment: &[u8], salt: u64) -> impl Iterator<Item = &[u8]> {
+    let mut at = SEGMENT_HEADER;
+    std::iter::from_fn(move || {
+        let header = segment.get(at..at + FRAME_HEADER)?;
+        let len = usize::try_from(get(header, 8)).ok().filter(|&len| len > 0)?;
+        let start = at + FRAME_HEADER;
+        let payload = segment.get(start..start.checked_add(len)?)?;
+        if get(header, 0) != frame_checksum(salt, at, payload) {
+            return None;
+        }
+        at += frame_size(len);
+        Some(payload)
+    })
+}
+
+/// Spreads each bit of `x` over all bits (the finalizer of SplitMix64).
+fn mix(x: u64) -> u64 {
+    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+fn put(out: &mut [u8], at: usize, value: u64) {
+    out[at..at + 8].copy_from_slice(&value.to_le_bytes());
+}
+
+fn get(bytes: &[u8], at: usize) -> u64 {
+    let mut word = [0; 8];
+    word.copy_from_slice(&bytes[at..at + 8]);
+    u64::from_le_bytes(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_come_back_and_any_flipped_bit_spoils_them() {
+        let ring = RingHeader { segments: 8, segment_size: 4096, epoch: 77 };
+        let file_len = (PAGE + 8 * 4096) as u64;
+        let mut bytes = ring.encode();
+        assert_eq!(RingHeader::decode(&bytes, file_len), Some(ring));
+        assert_eq!(RingHeader::decode(&bytes, file_len - 1), None, "the file is too short");
+        for bit in 0..bytes.len() * 8 {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(RingHeader::decode(&bytes, file_len), None);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+        let segment = SegmentHeader {
+            generation: 3,
+            file_seq: 2,
+            file_offset: 1 << 40,
+            anchor: Anchor::of(b"before"),
+            identity: Identity { device: 1, inode: 2 },
+        };
+        let mut bytes = segment.encode(77);
+        assert_eq!(SegmentHeader::decode(&bytes, 77), Some(segment));
+        assert_eq!(SegmentHeader::decode(&bytes, 78), None, "of another epoch");
+        for bit in 0..bytes.len() * 8 {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(SegmentHeader::decode(&bytes, 77), None);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+    }
+
+    #[test]
+    fn checksum_is_xxh3() {
+        // From the reference implementation's sanity checks: the empty input, seed 0.
+        assert_eq!(xxh3_64(b""), 0x2d06_8005_38d3_94c2);
+    }
+
+    #[test]
+    fn absurd_sizes_in_a_header_do_not_overflow() {
+        let ring = RingHeader { segments: u32::MAX, segment_size: u64::MAX, epoch: 1 };
+        assert_eq!(RingHeader::decode(&ring.encode(), u64::MAX), None);
+        let mut segment = vec![0xff; 4096];
+        assert_eq!(frames(&segment, 1).count(), 0);
+        segment[SEGMENT_HEADER + 8..SEGMENT_HEADER + 16].copy_from_slice(&u64::MAX.to_le_bytes());
+        assert_eq!(frames(&segment, 1).count(), 0);
+    }
+}

@@ -1,0 +1,507 @@
+//! Loading: finds the AOF's files, repairs what a crash may leave, and hands out the commands in
+//! them, a slice of work at a time, so that the server can answer clients in between.
+//!
+//! What a crash may leave, and nothing else, is repaired: bytes in the ring that had not reached
+//! the file (replayed before anything is read), and at the end of the last file a command that is
+//! not whole, a transaction without its EXEC, or zeros that a file system had promised to fill.
+//! Anything else is refused, with its place: to guess would be to lose data silently. Must not
+//! know what commands mean, but for MULTI and EXEC.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use log::{info, warn};
+
+use super::empty_rdb::{self, Verdict};
+use super::manifest::{Kind, Manifest, ReadError};
+use super::read::{Args, Parsed, Span, parse};
+use super::{Options, recover};
+use crate::persist::files::{FileHandle, Files, Open, reason};
+
+/// Files are read in pieces of this size, or of a command's. Bytes.
+const READ_SIZE: usize = 1 << 20;
+/// An empty RDB part is shorter than this.
+const MAX_EMPTY_RDB: u64 = 64 << 10;
+
+/// Why the AOF cannot be loaded: lines to log, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadError {
+    pub lines: Vec<String>,
+}
+
+impl LoadError {
+    fn new(line: String) -> LoadError {
+        LoadError { lines: vec![line] }
+    }
+}
+
+impl std::fmt::Display for LoadError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.lines.join("\n"))
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+/// How far loading has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes of all files.
+    pub total: u64,
+    pub loaded: u64,
+    pub commands: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    More,
+    Done,
+}
+
+/// An AOF being loaded.
+pub struct Loader {
+    options: Options,
+    manifest: Manifest,
+    /// The files still to come, last first.
+    to_come: Vec<Source>,
+    current: Option<Current>,
+    progress: Progress,
+    spans: Vec<Span>,
+    /// Whether a torn tail may be cut: not while the server appends to the file.
+    may_repair: bool,
+}
+
+struct Source {
+    name: String,
+    path: PathBuf,
+    kind: Kind,
+    is_last: bool,
+}
+
+struct Current {
+    source: Source,
+    file: Box<dyn FileHandle>,
+    len: u64,
+    began: Instant,
+    /// Bytes read ahead, those before `start` done with; `offset` is where in the file `start` is.
+    buf: Vec<u8>,
+    start: usize,
+    offset: u64,
+    /// Where the MULTI of an open transaction begins.
+    multi_at: Option<u64>,
+}
+
+impl Loader {
+    /// Finds what there is to load; replays the ring of a crashed run into the files first, and
+    /// moves the single file of an older version into the AOF directory, as Redis 7 does. If there
+    /// is nothing, the loader is empty.
+    pub fn open(options: &Options) -> Result<Loader, LoadError> {
+        let mut manifest = read_manifest(options)?;
+        adopt_old_file(options, &mut manifest)?;
+        if !manifest.is_empty() {
+            for ring in options.ring_paths() {
+                let is_beside = ring == options.ring_beside();
+                recover::recover(&*options.files, &ring, is_beside, &options.aof_dir(), &manifest)
+                    .map_err(|e| {
+                        let ring = ring.display();
+                        let why = reason(&e);
+                        LoadError::new(format!("Can't replay the AOF ring {ring}: {why}"))
+                    })?;
+            }
+        }
+        Loader::over(options, manifest, true)
+    }
+
+    /// Loads again the files of an AOF that is being appended to (`Aof::manifest`), after
+    /// `Aof::flush_all_now`. Changes no file.
+    pub fn reopen(options: &Options, manifest: &Manifest) -> Result<Loader, LoadError> {
+        Loader::over(options, manifest.clone(), false)
+    }
+
+    fn over(options: &Options, manifest: Manifest, may_repair: bool) -> Result<Loader, LoadError> {
+        let dir = options.aof_dir();
+        let mut to_come = Vec::new();
+        let mut total = 0;
+        for entry in manifest.to_load() {
+            let path = Manifest::path(&dir, entry);
+            let name = entry.name.to_string_lossy().into_owned();
+            // All are looked for before any is loaded: a missing one is better known early.
+            total += match options.files.metadata(&path) {
+                Ok(metadata) => metadata.len,
+                Err(e) => {
+                    let why = reason(&e);
+                    return Err(LoadError::new(format!(
+                        "Unable to obtain the AOF file {name} length. stat: {why}"
+                    )));
+                }
+            };
+            to_come.push(Source { name, path, kind: entry.kind, is_last: false });
+        }
+        if let Some(last) = to_come.last_mut() {
+            last.is_last = true;
+        }
+        to_come.reverse();
+        Ok(Loader {
+            options: options.clone(),
+            manifest,
+            to_come,
+            current: None,
+            progress: Progress { total, ..Progress::default() },
+            spans: Vec::new(),
+            may_repair,
+        })
+    }
+
+    /// There are no files, or nothing in them.
+    pub fn is_empty(&self) -> bool {
+        self.progress.total == 0
+    }
+
+    pub fn progress(&self) -> Progress {
+        self.progress
+    }
+
+    /// Runs the commands in about the next `max_bytes` bytes. An error of `run` ends loading; it
+    /// is reported as `<error> reading the append only file <name>`.
+    ///
+    /// The commands of a transaction are handed out as they stand between MULTI and EXEC; whoever
+    /// runs them queues them until EXEC, and drops the queue if `Done` comes before.
+    pub fn step(
+        &mut self,
+        max_bytes: u64,
+        run: &mut dyn FnMut(Args<'_>) -> Result<(), String>,
+    ) -> Result<Step, LoadError> {
+        let goal = self.progress.loaded.saturating_add(max_bytes.max(1));
+        while self.progress.loaded < goal {
+            let mut current = match self.current.take() {
+                Some(current) => current,
+                None => match self.to_come.pop() {
+                    Some(source) => self.begin(source)?,
+                    None => return Ok(Step::Done),
+                },
+            };
+            while self.next(&mut current, run)? {
+                if self.progress.loaded >= goal {
+                    self.current = Some(current);
+                    return Ok(Step::More);
+                }
+            }
+            report_loaded(&current);
+        }
+        Ok(Step::More)
+    }
+
+    /// When all is loaded: what `Aof::start` goes on with.
+    pub fn finish(self) -> Manifest {
+        self.manifest
+    }
+
+    fn begin(&mut self, source: Source) -> Result<Current, LoadError> {
+        let mut current = Current::open(&*self.options.files, source).map_err(|(name, e)| {
+            let why = reason(&e);
+            LoadError::new(format!(
+                "Fatal error: can't open the append log file {name} for reading: {why}"
+            ))
+        })?;
+        let skipped = skip_empty_rdb(&mut current)?;
+        self.progress.loaded += skipped;
+        Ok(current)
+    }
+
+    /// Takes one command; false at the file's end.
+    fn next(
+        &mut self,
+        current: &mut Current,
+        run: &mut dyn FnMut(Args<'_>) -> Result<(), String>,
+    ) -> Result<bool, LoadError> {
+        match parse(&current.buf[current.start..], &mut self.spans) {
+            Parsed::Whole(len) => {
+                let args = Args::new(&current.buf[current.start..], &self.spans);
+                if !args.is_empty() {
+                    let name = args.get(0);
+                    if name.eq_ignore_ascii_case(b"multi") {
+                        current.multi_at.get_or_insert(current.offset);
+                    } else if name.eq_ignore_ascii_case(b"exec") {
+                        current.multi_at = None;
+                    }
+                    run(args).map_err(|e| {
+                        LoadError::new(format!(
+                            "{e} reading the append only file {} (at offset {})",
+                            current.source.name, current.offset
+                        ))
+                    })?;
+                    self.progress.commands += 1;
+                }
+                current.start += len;
+                current.offset += len as u64;
+                self.progress.loaded += len as u64;
+                Ok(true)
+            }
+            Parsed::Needs(n) if current.offset + n as u64 <= current.len => {
+                current.fill(n).map_err(|e| unreadable(current, &e))?;
+                Ok(true)
+            }
+            Parsed::Needs(_) => {
+                self.at_end(current)?;
+                Ok(false)
+            }
+            Parsed::Bad(at) => {
+                self.at_bad_byte(current, at as u64)?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// The file ends here, or in the middle of a command.
+    fn at_end(&mut self, current: &Current) -> Result<(), LoadError> {
+        if current.offset == current.len {
+            if current.multi_at.is_none() {
+                return Ok(());
+            }
+            let name = &current.source.name;
+            warn!("Revert incomplete MULTI/EXEC transaction in AOF file {name}");
+        } else if let Some(at) =
+            find_command_behind(current).map_err(|e| unreadable(current, &e))?
+        {
+            return Err(bad_format(
+                &self.options,
+                current,
+                &format!(
+                    "the command at offset {} claims to reach beyond the end of the file, but \
+                     another one follows at offset {at}",
+                    current.offset
+                ),
+            ));
+        }
+        self.cut(current)
+    }
+
+    /// The byte `at` bytes behind the command's beginning cannot stand there. If nothing but zeros
+    /// follows, power was lost after the file had been lengthened and before it had been filled.
+    fn at_bad_byte(&mut self, current: &Current, at: u64) -> Result<(), LoadError> {
+        let at = current.offset + at;
+        let torn = current.source.is_last
+            && only_zeros_from(current, at).map_err(|e| unreadable(current, &e))?;
+        if torn {
+            return self.cut(current);
+        }
+        let what =
+            format!("unexpected byte at offset {at}, in the command at offset {}", current.offset);
+        Err(bad_format(&self.options, current, &what))
+    }
+
+    /// Cuts the file where its last whole command ends, or its last whole transaction.
+    fn cut(&mut self, current: &Current) -> Result<(), LoadError> {
+        let name = &current.source.name;
+        let at = current.multi_at.unwrap_or(current.offset);
+        if !current.source.is_last {
+            return Err(LoadError {
+                lines: vec![
+                    format!(
+                        "Unexpected end of file reading the append only file {name}, at offset {at}."
+                    ),
+                    "Fatal error: the truncated file is not the last file".to_string(),
+                ],
+            });
+        }
+        if !self.options.load_truncated || !self.may_repair {
+            let manifest = self.options.manifest_path();
+            return Err(LoadError::new(format!(
+                "Unexpected end of file reading the append only file {name}: its last whole \
+                 command ends at offset {at}. Make a backup, then either run redis-check-aof --fix \
+                 {}, or start with 'aof-load-truncated yes', which cuts the file there.",
+                manifest.display()
+            )));
+        }
+        warn!("!!! Warning: short read while loading the AOF file {name}!!!");
+        warn!(
+            "!!! Truncating the AOF {name} at offset {at} !!! ({} bytes are cut off)",
+            current.len - at
+        );
+        let cut = || {
+            let file = self.options.files.open(&current.source.path, Open::Write)?;
+            file.set_len(at)?;
+            file.sync_all()
+        };
+        cut().map_err(|e| {
+            LoadError::new(format!("Error truncating the AOF file {name}: {}", reason(&e)))
+        })?;
+        warn!("AOF {name} loaded anyway because aof-load-truncated is enabled");
+        self.progress.loaded = self.progress.total;
+        Ok(())
+    }
+}
+
+impl Current {
+    fn open(files: &dyn Files, source: Source) -> Result<Current, (String, io::Error)> {
+        let open = || {
+            let file = files.open(&source.path, Open::Read)?;
+            let len = file.len()?;
+            Ok((file, len))
+        };
+        let (file, len) = open().map_err(|e| (source.name.clone(), e))?;
+        Ok(Current {
+            source,
+            file,
+            len,
+            began: Instant::now(),
+            buf: Vec::new(),
+            start: 0,
+            offset: 0,
+            multi_at: None,
+        })
+    }
+
+    /// Reads on until `n` bytes from `start` on are there; the file is long enough.
+    fn fill(&mut self, n: usize) -> io::Result<()> {
+        self.buf.drain(..self.start);
+        self.start = 0;
+        let have = self.buf.len();
+        // More than what is missing: as much again as a long command already takes, so that one
+        // of many arguments is not looked at from its beginning too often.
+        let rest = (self.len - self.offset) as usize;
+        let want = n.max(have * 2).max(READ_SIZE).min(rest);
+        if self.buf.capacity() > 4 * READ_SIZE.max(want) {
+            self.buf.shrink_to(want);
+        }
+        self.buf.resize(want, 0);
+        let read = self.file.read_full_at(&mut self.buf[have..], self.offset + have as u64)?;
+        self.buf.truncate(have + read);
+        if self.buf.len() < n { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+    }
+}
+
+fn read_manifest(options: &Options) -> Result<Manifest, LoadError> {
+    let path = options.manifest_path();
+    match Manifest::read(&*options.files, &path) {
+        Ok(manifest) => Ok(manifest.unwrap_or_default()),
+        Err(ReadError::Io(e)) => Err(LoadError::new(format!(
+            "Fatal error: can't open the AOF manifest file {} for reading: {}",
+            path.display(),
+            reason(&e)
+        ))),
+        Err(ReadError::Parse(e)) => Err(LoadError { lines: e.lines() }),
+    }
+}
+
+/// Takes over `<dir>/<appendfilename>`, the one file of Redis before 7: in a first start, or when
+/// a first start did not get further than the manifest.
+fn adopt_old_file(options: &Options, manifest: &mut Manifest) -> Result<(), LoadError> {
+    let files = &*options.files;
+    let old = options.dir.join(&options.filename);
+    let new = options.aof_dir().join(&options.filename);
+    if !files.metadata(&old).is_ok_and(|m| !m.is_dir) {
+        return Ok(());
+    }
+    let interrupted = manifest.incrs.is_empty()
+        && manifest.base.as_ref().is_some_and(|base| base.name == options.filename)
+        && files.metadata(&new).is_err();
+    if !manifest.is_empty() && !interrupted {
+        return Ok(());
+    }
+    manifest.adopt_base(&options.filename);
+    // The manifest first: if the move is then missing, the next start sees what was meant.
+    let adopt = || {
+        files.create_dir(&options.aof_dir())?;
+        manifest.write(files, &options.aof_dir(), &options.filename)?;
+        files.rename(&old, &new)?;
+        files.sync_dir(&options.aof_dir())?;
+        files.sync_dir(&options.dir)
+    };
+    let name = options.filename.to_string_lossy();
+    let dir = options.dirname.to_string_lossy();
+    adopt().map_err(|e| {
+        let why = reason(&e);
+        LoadError::new(format!(
+            "Error trying to move the old AOF file {name} into dir {dir}: {why}"
+        ))
+    })?;
+    info!("Successfully migrated an old-style AOF file ({name}) into the AOF directory ({dir}).");
+    Ok(())
+}
+
+/// If the file begins with an RDB part, that must be empty; returns its length.
+fn skip_empty_rdb(current: &mut Current) -> Result<u64, LoadError> {
+    let mut head = vec![0; current.len.min(MAX_EMPTY_RDB) as usize];
+    let n = current.file.read_full_at(&mut head, 0).map_err(|e| unreadable(current, &e))?;
+    let head = &head[..n];
+    if !head.starts_with(empty_rdb::MAGIC) {
+        return Ok(0);
+    }
+    let name = &current.source.name;
+    match empty_rdb::examine(head) {
+        Verdict::Empty(len) => {
+            current.offset = len as u64;
+            Ok(len as u64)
+        }
+        Verdict::HasData => Err(LoadError::new(format!(
+            "The AOF file {name} begins with an RDB snapshot that holds data, which can't be \
+             loaded yet. Have the server that wrote it rewrite its AOF with \
+             'aof-use-rdb-preamble no'."
+        ))),
+        Verdict::Short | Verdict::Damaged => Err(LoadError::new(format!(
+            "Error reading the RDB base file {name}, AOF loading aborted"
+        ))),
+    }
+}
+
+fn report_loaded(current: &Current) {
+    let kind = if current.source.kind == Kind::Base { "base" } else { "incr" };
+    let seconds = current.began.elapsed().as_secs_f64();
+    info!("DB loaded from {kind} file {}: {seconds:.3} seconds", current.source.name);
+}
+
+fn unreadable(current: &Current, e: &io::Error) -> LoadError {
+    let name = &current.source.name;
+    let why = reason(e);
+    LoadError::new(format!("Unrecoverable error reading the append only file {name}: {why}"))
+}
+
+fn bad_format(options: &Options, current: &Current, what: &str) -> LoadError {
+    LoadError::new(format!(
+        "Bad file format reading the append only file {}: {what}. Make a backup of the AOF, then \
+         look at the damage with redis-check-aof {}",
+        current.source.name,
+        options.manifest_path().display()
+    ))
+}
+
+fn only_zeros_from(current: &Current, from: u64) -> io::Result<bool> {
+    let mut window = vec![0; READ_SIZE];
+    let mut at = from;
+    while at < current.len {
+        let n = current.file.read_full_at(&mut window, at)?;
+        if n == 0 || window[..n].iter().any(|&b| b != 0) {
+            return Ok(false);
+        }
+        at += n as u64;
+    }
+    Ok(true)
+}
+
+/// Where a whole command begins inside of what an unfinished one claims as its own. That is the
+/// mark of a damaged length in the middle of a file: a crash cuts a file, and what it leaves of the
+/// last command holds no other. Without this, one flipped bit could have the rest of the file cut.
+fn find_command_behind(current: &Current) -> io::Result<Option<u64>> {
+    let finder = memchr::memmem::Finder::new(b"\r\n*");
+    let mut spans = Vec::new();
+    let mut window = Vec::new();
+    let mut base = current.offset;
+    while base < current.len {
+        window.resize((current.len - base).min(2 * READ_SIZE as u64) as usize, 0);
+        let n = current.file.read_full_at(&mut window, base)?;
+        for found in finder.find_iter(&window[..n]) {
+            let begin = found + 2;
+            if let Parsed::Whole(len) = parse(&window[begin..n], &mut spans) {
+                let behind = window[..n].get(begin + len);
+                if !spans.is_empty() && matches!(behind, None | Some(b'*' | b'#')) {
+                    return Ok(Some(base + begin as u64));
+                }
+            }
+        }
+        // Windows overlap by half, so a command up to that long is whole in one of them.
+        base += READ_SIZE as u64;
+    }
+    Ok(None)
+}

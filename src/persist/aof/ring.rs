@@ -1,0 +1,486 @@
+//! The ring: committed bytes on their way to the AOF, in memory that outlives the process.
+//!
+//! It is a file, mapped shared: what was stored through the mapping is the kernel's, and is there
+//! for the next process however this one ends. `format` describes the bytes.
+//!
+//! The ring is made of segments. One is active and takes frames; when it is full it is sealed and
+//! the free segment with the lowest number becomes active; a sealed segment is free again when the
+//! log thread has released all of it. And when all is released, the next append begins over in the
+//! lowest segment, so that a server with little to write touches few pages: each page that the
+//! kernel has written back costs a fault when it is stored to again.
+//!
+//! Two hands, on two threads: `Writer` (the event loop's) appends, `Reader` (the log thread's)
+//! takes bytes out in order and releases them. The writer stores only beyond `tail`, in the active
+//! segment; the reader reads only below `tail`, in segments not yet released. Must not know files'
+//! names, policies or clients.
+
+#![allow(unsafe_code)]
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use memmap2::{MmapMut, MmapOptions, MmapRaw};
+
+use super::format::{
+    ANCHOR_MAX, Anchor, CLEAN_MARK_AT, FRAME_HEADER, PAGE, RingHeader, SEGMENT_HEADER,
+    SegmentHeader, clean_mark, frame_checksum, frame_size, salt,
+};
+use crate::persist::files::{FileHandle, Identity};
+
+/// Enough that one can be written, one synced and others filled; few enough to be worth sealing.
+const SEGMENTS: usize = 8;
+/// Once so much of the active segment is used and all of it released, appending begins over.
+const BEGIN_OVER_AT: usize = 256 * 1024;
+
+/// A place in an incr file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The incr file's sequence number.
+    pub seq: i64,
+    /// Bytes from the file's beginning.
+    pub offset: u64,
+    pub identity: Identity,
+    /// Of the bytes before this place.
+    pub anchor: Anchor,
+}
+
+/// Makes a ring of about `size` bytes in `file`, which loses what it held. Fails if the file
+/// cannot be filled or mapped.
+pub fn create(
+    file: &dyn FileHandle,
+    size: u64,
+    epoch: u64,
+    first: Place,
+) -> io::Result<(Writer, Reader)> {
+    let segment_size = segment_size(size);
+    let len = PAGE + SEGMENTS * segment_size;
+    // Written rather than only reserved: so a full disk shows here as an error, not later as a
+    // SIGBUS, and no page needs its first block when it is stored to. From the front, so that the
+    // old header goes first.
+    let zeros = vec![0; 1 << 20];
+    let mut at = 0;
+    while at < len {
+        let n = zeros.len().min(len - at);
+        file.write_all_at(&zeros[..n], at as u64)?;
+        at += n;
+    }
+    file.set_len(len as u64)?;
+    let map = MmapOptions::new().len(len).populate().map_raw(&file.to_map()?)?;
+    Ok(split(Memory::new(map), segment_size, epoch, first))
+}
+
+/// A ring in ordinary memory, for where a file cannot be mapped: nothing in it outlives the
+/// process, so a reply must wait for the file.
+pub fn in_memory(size: u64, epoch: u64, first: Place) -> io::Result<(Writer, Reader)> {
+    let segment_size = segment_size(size);
+    let map: MmapRaw = MmapMut::map_anon(PAGE + SEGMENTS * segment_size)?.into();
+    Ok(split(Memory::new(map), segment_size, epoch, first))
+}
+
+fn segment_size(ring_size: u64) -> usize {
+    // The upper bound keeps a frame's length within its field on every machine.
+    let each = (ring_size / SEGMENTS as u64).clamp(PAGE as u64, 1 << 30) as usize;
+    each.next_multiple_of(PAGE)
+}
+
+fn split(memory: Memory, segment_size: usize, epoch: u64, first: Place) -> (Writer, Reader) {
+    let header = RingHeader { segments: SEGMENTS as u32, segment_size: segment_size as u64, epoch };
+    let shared = Arc::new(Shared {
+        memory,
+        segment_size,
+        epoch,
+        tail: AtomicU64::new(0),
+        released: AtomicU64::new(0),
+        live: Mutex::new(Live { pieces: VecDeque::new(), free: [true; SEGMENTS] }),
+    });
+    let mut writer = Writer {
+        shared: shared.clone(),
+        segment: 0,
+        next: 0,
+        limit: 0,
+        salt: 0,
+        generation: 0,
+        tail: 0,
+        file: first,
+        file_at: 0,
+        last_payload: None,
+        crowded: false,
+    };
+    // SAFETY: nobody else has the ring yet.
+    unsafe { shared.memory.store(0, &header.encode()) };
+    writer.next_segment();
+    let reader = Reader { shared, position: 0, generation: 0, next: 0 };
+    (writer, reader)
+}
+
+/// The mapping. All access is by raw pointer; the callers see to it that nobody reads what is
+/// being stored.
+struct Memory {
+    map: MmapRaw,
+}
+
+impl Memory {
+    fn new(map: MmapRaw) -> Memory {
+        let memory = Memory { map };
+        for page in (0..memory.map.len()).step_by(PAGE) {
+            // SAFETY: within the mapping, and nobody else has it yet. Volatile, as the only
+            // purpose is to take each page's write fault now.
+            unsafe { memory.map.as_mut_ptr().add(page).write_volatile(0) };
+        }
+        memory
+    }
+
+    fn check(&self, at: usize, len: usize) {
+        assert!(at.checked_add(len).is_some_and(|end| end <= self.map.len()));
+    }
+
+    /// SAFETY: no other thread reads or writes these bytes meanwhile.
+    unsafe fn store(&self, at: usize, bytes: &[u8]) {
+        self.check(at, bytes.len());
+        // SAFETY: within the mapping (checked); not accessed by others (the caller's promise), and
+        // `bytes` is a reference, so it cannot overlap memory only reached by raw pointers.
+        unsafe {
+            let to = self.map.as_mut_ptr().add(at);
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len());
+        }
+    }
+
+    /// Stores a word after all stores before it, in one piece.
+    ///
+    /// SAFETY: as for `store`; `at` is a multiple of 8.
+    unsafe fn store_last(&self, at: usize, word: u64) {
+        self.check(at, 8);
+        // SAFETY: within the mapping, which is page-aligned, and `at` is a multiple of 8.
+        let place = unsafe { AtomicU64::from_ptr(self.map.as_mut_ptr().add(at).cast()) };
+        place.store(word.to_le(), Ordering::Release);
+    }
+
+    /// SAFETY: no other thread writes these bytes while the slice lives.
+    unsafe fn slice(&self, at: usize, len: usize) -> &[u8] {
+        self.check(at, len);
+        // SAFETY: within the mapping; not written to meanwhile (the caller's promise).
+        unsafe { std::slice::from_raw_parts(self.map.as_ptr().add(at), len) }
+    }
+}
+
+struct Shared {
+    memory: Memory,
+    segment_size: usize,
+    epoch: u64,
+    /// Everything below this logical offset has been committed. Stored by the writer only.
+    tail: AtomicU64,
+    /// Everything below this logical offset is no longer needed. Stored by the reader only.
+    released: AtomicU64,
+    live: Mutex<Live>,
+}
+
+struct Live {
+    /// Segments that hold unreleased bytes, oldest first, and the active one at the end.
+    pieces: VecDeque<Piece>,
+    free: [bool; SEGMENTS],
+}
+
+#[derive(Clone, Copy)]
+struct Piece {
+    segment: usize,
+    generation: u64,
+    /// Logical offsets; the active segment has no end yet.
+    start: u64,
+    end: Option<u64>,
+    seq: i64,
+    /// Where in its file the piece begins.
+    offset: u64,
+}
+
+impl Shared {
+    fn live(&self) -> MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn segment_at(&self, segment: usize) -> usize {
+        PAGE + segment * self.segment_size
+    }
+}
+
+impl Live {
+    fn reclaim(&mut self, released: u64) {
+        while let Some(piece) = self.pieces.front() {
+            if piece.end.is_none_or(|end| end > released) {
+                break;
+            }
+            self.free[piece.segment] = true;
+            self.pieces.pop_front();
+        }
+    }
+}
+
+/// The appending hand. Logical offsets count the bytes appended since the ring was made.
+pub struct Writer {
+    shared: Arc<Shared>,
+    segment: usize,
+    /// Where in the active segment the next frame goes, and where the segment ends. Equal when
+    /// there is no active segment.
+    next: usize,
+    limit: usize,
+    salt: u64,
+    generation: u64,
+    tail: u64,
+    /// The file appended to, and the logical offset that corresponds to `file.offset`.
+    file: Place,
+    file_at: u64,
+    /// Where in the mapping the last payload lies.
+    last_payload: Option<(usize, usize)>,
+    crowded: bool,
+}
+
+impl Writer {
+    /// Appends as many of `bytes` as there is space for and tells how many. What has been appended
+    /// survives the process. No system call, as long as the log thread is not just taking or
+    /// giving back a segment.
+    pub fn append(&mut self, bytes: &[u8]) -> usize {
+        if self.next >= BEGIN_OVER_AT.min(self.limit / 2)
+            && self.shared.released.load(Ordering::Acquire) == self.tail
+        {
+            self.next_segment();
+        }
+        let mut taken = 0;
+        while taken < bytes.len() {
+            let room = self.limit - self.next;
+            if room < FRAME_HEADER + 8 {
+                if !self.next_segment() {
+                    break;
+                }
+                continue;
+            }
+            let n = (bytes.len() - taken).min(room - FRAME_HEADER);
+            self.append_frame(&bytes[taken..taken + n]);
+            taken += n;
+        }
+        taken
+    }
+
+    fn append_frame(&mut self, payload: &[u8]) {
+        let at = self.shared.segment_at(self.segment) + self.next;
+        let checksum = frame_checksum(self.salt, self.next, payload);
+        let memory = &self.shared.memory;
+        // SAFETY: the place lies in the active segment beyond what `tail` covers, so the reader
+        // does not read it, and `&mut self` is the only writer. Frames begin at multiples of 8.
+        unsafe {
+            memory.store(at + FRAME_HEADER, payload);
+            memory.store(at + 8, &(payload.len() as u64).to_le_bytes());
+            memory.store_last(at, checksum);
+        }
+        self.last_payload = Some((at + FRAME_HEADER, payload.len()));
+        self.next += frame_size(payload.len());
+        self.tail += payload.len() as u64;
+        self.shared.tail.store(self.tail, Ordering::Release);
+    }
+
+    /// Seals the active segment and begins the lowest free one; false if there is none.
+    fn next_segment(&mut self) -> bool {
+        let shared = self.shared.clone();
+        let mut live = shared.live();
+        let anchor = self.anchor();
+        match live.pieces.back_mut() {
+            // Nothing in it: its use is taken back, rather than leaving an empty piece.
+            Some(piece) if piece.end.is_none() && piece.start == self.tail => {
+                let segment = piece.segment;
+                live.free[segment] = true;
+                live.pieces.pop_back();
+            }
+            Some(piece) if piece.end.is_none() => piece.end = Some(self.tail),
+            _ => {}
+        }
+        live.reclaim(shared.released.load(Ordering::Acquire));
+        (self.next, self.limit) = (0, 0);
+        self.crowded = live.free.iter().filter(|free| **free).count() <= SEGMENTS / 2;
+        let Some(segment) = live.free.iter().position(|free| *free) else { return false };
+        live.free[segment] = false;
+        self.generation += 1;
+        self.segment = segment;
+        self.salt = salt(shared.epoch, self.generation);
+        (self.next, self.limit) = (SEGMENT_HEADER, shared.segment_size);
+        let header = SegmentHeader {
+            generation: self.generation,
+            file_seq: self.file.seq,
+            file_offset: self.file_offset(),
+            anchor,
+            identity: self.file.identity,
+        };
+        live.pieces.push_back(Piece {
+            segment,
+            generation: self.generation,
+            start: self.tail,
+            end: None,
+            seq: self.file.seq,
+            offset: header.file_offset,
+        });
+        let bytes = header.encode(shared.epoch);
+        let at = shared.segment_at(segment);
+        let (first, rest) = bytes.split_first_chunk().expect("a header is longer than a word");
+        // SAFETY: the segment was free, so nobody reads it, and `&mut self` is the only writer.
+        // Segments begin at multiples of the page size.
+        unsafe {
+            shared.memory.store(at + 8, rest);
+            shared.memory.store_last(at, u64::from_le_bytes(*first));
+        }
+        true
+    }
+
+    /// The file offset that corresponds to the tail.
+    fn file_offset(&self) -> u64 {
+        self.file.offset + (self.tail - self.file_at)
+    }
+
+    /// The anchor of what is appended next.
+    fn anchor(&self) -> Anchor {
+        match self.last_payload {
+            Some((at, len)) => {
+                let n = len.min(ANCHOR_MAX);
+                // SAFETY: only the writer writes, and it holds no other reference; the segment
+                // may have been given back meanwhile, but only `&mut self` could take it again.
+                Anchor::of(unsafe { self.shared.memory.slice(at + len - n, n) })
+            }
+            None => self.file.anchor,
+        }
+    }
+
+    /// What is appended from now on belongs to another file.
+    pub fn switch_file(&mut self, to: Place) {
+        self.file = to;
+        self.file_at = self.tail;
+        self.last_payload = None;
+        self.next_segment();
+    }
+
+    /// The logical end of what has been appended.
+    pub fn tail(&self) -> u64 {
+        self.tail
+    }
+
+    /// Whether a segment was taken while half of them or fewer were free, since last asked.
+    pub fn take_crowded(&mut self) -> bool {
+        std::mem::take(&mut self.crowded)
+    }
+
+    /// Notes in the file that nothing in the ring is needed any more. Only once all is durable.
+    pub fn mark_clean(&mut self) -> io::Result<()> {
+        let memory = &self.shared.memory;
+        // SAFETY: the mark's place is in page 0, which only the writer accesses.
+        unsafe { memory.store_last(CLEAN_MARK_AT, clean_mark(self.shared.epoch)) };
+        memory.map.flush_range(0, PAGE)
+    }
+}
+
+/// What `Reader::read` took out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    /// The incr file the bytes belong to, and where in it.
+    pub seq: i64,
+    pub offset: u64,
+    /// The logical offset of the chunk's end.
+    pub end: u64,
+}
+
+/// The taking hand.
+pub struct Reader {
+    shared: Arc<Shared>,
+    /// The logical offset of the next byte to read.
+    position: u64,
+    /// The segment use the position lies in, and where in the segment the next frame begins.
+    generation: u64,
+    next: usize,
+}
+
+impl Reader {
+    /// Appends the next committed bytes to `out`: whole frames of one file, `at_least` bytes if
+    /// there are so many in the segment. None if all has been read. An error means that the
+    /// mapped memory was changed by someone else.
+    pub fn read(&mut self, out: &mut Vec<u8>, at_least: usize) -> io::Result<Option<Chunk>> {
+        let tail = self.shared.tail.load(Ordering::Acquire);
+        if self.position >= tail {
+            return Ok(None);
+        }
+        let piece = {
+            let live = self.shared.live();
+            let holds = |p: &&Piece| p.end.is_none_or(|end| self.position < end);
+            *live.pieces.iter().find(holds).ok_or_else(damaged)?
+        };
+        if piece.generation != self.generation {
+            self.enter(&piece)?;
+        }
+        let offset = piece.offset + (self.position - piece.start);
+        let limit = piece.end.map_or(tail, |end| end.min(tail));
+        let begin = out.len();
+        while self.position < limit && out.len() - begin < at_least {
+            let (at, len) = self.frame(&piece, limit)?;
+            // SAFETY: the frame lies below `tail` in a segment not yet released, so the writer
+            // does not write to it.
+            out.extend_from_slice(unsafe { self.shared.memory.slice(at, len) });
+            self.position += len as u64;
+            self.next += frame_size(len);
+        }
+        Ok(Some(Chunk { seq: piece.seq, offset, end: self.position }))
+    }
+
+    /// Finds the position within a piece, frame by frame.
+    fn enter(&mut self, piece: &Piece) -> io::Result<()> {
+        let target = self.position;
+        self.position = piece.start;
+        self.generation = piece.generation;
+        self.next = SEGMENT_HEADER;
+        while self.position < target {
+            let (_, len) = self.frame(piece, target)?;
+            self.position += len as u64;
+            self.next += frame_size(len);
+        }
+        Ok(())
+    }
+
+    /// Where the payload of the next frame lies, and its length. The length comes from memory
+    /// that other processes can change, so it is checked against what must be there.
+    fn frame(&self, piece: &Piece, limit: u64) -> io::Result<(usize, usize)> {
+        let room = self.shared.segment_size.saturating_sub(self.next + FRAME_HEADER);
+        if self.shared.segment_size < self.next + FRAME_HEADER {
+            return Err(damaged());
+        }
+        let at = self.shared.segment_at(piece.segment) + self.next;
+        let mut word = [0; 8];
+        // SAFETY: as in `read`.
+        word.copy_from_slice(unsafe { self.shared.memory.slice(at + 8, 8) });
+        let len = u64::from_le_bytes(word);
+        if len == 0 || len > room as u64 || len > limit - self.position {
+            return Err(damaged());
+        }
+        Ok((at + FRAME_HEADER, len as usize))
+    }
+
+    /// Goes back to the first byte that has not been released.
+    pub fn rewind(&mut self) {
+        self.position = self.shared.released.load(Ordering::Acquire);
+        self.generation = 0;
+    }
+
+    /// Gives back all up to a logical offset at which a `read` ended.
+    pub fn release(&mut self, up_to: u64) {
+        debug_assert!(up_to <= self.position);
+        self.shared.released.store(up_to, Ordering::Release);
+        self.shared.live().reclaim(up_to);
+    }
+
+    /// The logical end of what has been committed.
+    pub fn tail(&self) -> u64 {
+        self.shared.tail.load(Ordering::Acquire)
+    }
+
+    /// The logical end of what has been read.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+}
+
+fn damaged() -> io::Error {
+    io::Error::other("the AOF ring was changed by another process")
+}
