@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -56,6 +57,14 @@ def require_tools(tools):
         for program in TOOLS.get(package, []) + UNPACK_TOOLS.get(package, []):
             if not shutil.which(program):
                 raise Missing(f"missing: {program}, though package {package} is installed")
+
+
+def require_localhost():
+    """The suite's processes find each other by this name."""
+    try:
+        socket.getaddrinfo("localhost", None, socket.AF_INET)
+    except OSError as error:
+        raise Missing(f"missing: the name localhost (in /etc/hosts): {error}") from None
 
 
 def suite(cache):

@@ -106,6 +106,10 @@ class Job:
         """Kills whatever is left of the group."""
         end_group(self.process)
 
+    def exit_code(self):
+        """The suite's own exit code, once end() was called: not 0 if a test failed."""
+        return self.process.returncode
+
     def keep_server_logs(self, target):
         """Copies the servers' logs and configurations (their last part) to target."""
         shutil.rmtree(target, ignore_errors=True)
