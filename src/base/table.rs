@@ -345,7 +345,7 @@ impl Table {
     }
 
     fn push_segment(&mut self, segment: Segment) {
-        if self.segments % CHUNK == 0 {
+        if self.segments.is_multiple_of(CHUNK) {
             // The first chunk grows with the table; later ones are full size from the start.
             let capacity = if self.segments == 0 { 1 } else { CHUNK };
             self.chunks.push(Vec::with_capacity(capacity));

@@ -1,6 +1,8 @@
 //! Which connections are let in.
 
 use super::Server;
+use super::client::Client;
+use super::config::OutputLimit;
 use crate::net::stream::Stream;
 
 /// Why a new connection is turned away, as it is told; none if it is welcome. `connected` is the
@@ -18,4 +20,25 @@ pub fn refusal(server: &Server, stream: &Stream, connected: usize) -> Option<&'s
         );
     }
     None
+}
+
+/// Whether a client has been silent for longer than `timeout` allows.
+pub fn is_overdue(server: &Server, client: &Client, now_ms: i64) -> bool {
+    let timeout_s = i64::from(server.config.timeout);
+    timeout_s > 0 && client.conn.is_some() && now_ms / 1000 - client.active_s > timeout_s
+}
+
+/// Whether a client has let more output pile up than `client-output-buffer-limit` allows; keeps
+/// the time since when it is over the soft limit.
+pub fn is_over_limit(client: &mut Client, limit: &OutputLimit, now_ms: i64) -> bool {
+    let pending = client.conn.as_ref().map_or(0, |conn| conn.pending()) as u64;
+    if limit.soft == 0 || pending <= limit.soft {
+        client.over_soft_limit_since = None;
+    } else {
+        let since = *client.over_soft_limit_since.get_or_insert(now_ms);
+        if now_ms - since >= limit.soft_seconds as i64 * 1000 {
+            return true;
+        }
+    }
+    limit.hard > 0 && pending > limit.hard
 }

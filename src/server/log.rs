@@ -1,33 +1,135 @@
-//! The server's side of the append-only file: where changes are written to, and up to where they
-//! may be acknowledged.
+//! The server's side of the append-only file: whether there is one, up to where changes may be
+//! acknowledged, and whether it fails.
 
-use std::io;
+use super::config::{AppendFsync, Config};
+use crate::persist::aof::{Aof, Fsync, Manifest, Numbers, Options, Waker};
+use crate::persist::files::{Files, RealFiles};
+use std::sync::Arc;
 
 /// No file, or an open one.
 #[derive(Default)]
 pub struct Log {
-    buffer: Vec<u8>,
+    aof: Option<Aof>,
+    /// Why the last write failed; kept here so that the gate need not ask.
+    error: Option<String>,
+}
+
+/// The options of the append-only file, as configured. `files` is how the disk is reached.
+pub fn options(config: &Config, files: Arc<dyn Files>, waker: Waker) -> Options {
+    let ring_dir = &config.aof_ring_dir;
+    Options {
+        dirname: (&config.appenddirname).into(),
+        filename: (&config.appendfilename).into(),
+        fsync: policy(config.appendfsync),
+        load_truncated: config.aof_load_truncated,
+        rdb_preamble: config.aof_use_rdb_preamble,
+        auto_gc: !config.aof_disable_auto_gc,
+        ring_size: config.aof_ring_size,
+        ring_dir: (!ring_dir.is_empty()).then(|| ring_dir.into()),
+        ..Options::new(config.dir.clone(), files, waker)
+    }
+}
+
+/// The machine's own file system.
+pub fn real_files() -> Arc<dyn Files> {
+    Arc::new(RealFiles)
+}
+
+fn policy(fsync: AppendFsync) -> Fsync {
+    match fsync {
+        AppendFsync::Always => Fsync::Always,
+        AppendFsync::Everysec => Fsync::Everysec,
+        AppendFsync::No => Fsync::No,
+    }
 }
 
 impl Log {
-    pub fn buffer(&mut self) -> Option<&mut Vec<u8>> {
-        Some(&mut self.buffer)
-    }
-
-    pub fn commit(&mut self) -> u64 {
-        self.buffer.clear();
-        0
-    }
-
-    pub fn acknowledged(&self) -> u64 {
-        u64::MAX
-    }
-
-    pub fn error(&self) -> Option<&str> {
-        None
-    }
-
-    pub fn shutdown(&mut self) -> io::Result<()> {
+    /// Goes on appending to what was loaded.
+    pub fn start(&mut self, options: &Options, manifest: Manifest) -> Result<(), String> {
+        self.aof = Some(Aof::start(options, manifest)?);
+        self.error = None;
         Ok(())
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.aof.is_some()
+    }
+
+    /// Where changes are written to, if anywhere.
+    #[inline]
+    pub fn buffer(&mut self) -> Option<&mut Vec<u8>> {
+        self.aof.as_mut().map(Aof::buffer)
+    }
+
+    /// Ends a tick's changes; returns the offset that must be acknowledged before their replies.
+    #[inline]
+    pub fn commit(&mut self) -> u64 {
+        self.aof.as_mut().map_or(0, Aof::commit)
+    }
+
+    /// Up to where replies may be sent.
+    #[inline]
+    pub fn acknowledged(&self) -> u64 {
+        self.aof.as_ref().map_or(u64::MAX, Aof::acknowledged)
+    }
+
+    /// Looks whether writing works; true while it does. To be called when the log thread has
+    /// something to say.
+    pub fn check(&mut self) -> bool {
+        let status = self.aof.as_ref().map_or(Ok(()), Aof::status);
+        match (&self.error, &status) {
+            (None, Err(reason)) => log::warn!("Error writing to the AOF file: {reason}"),
+            (Some(_), Ok(())) => {
+                log::warn!("AOF write error looks solved. The server can write again.");
+            }
+            _ => {}
+        }
+        self.error = status.err();
+        self.error.is_none()
+    }
+
+    /// Why writing fails, if it does.
+    pub fn error(&self) -> Option<&str> {
+        self.error.as_deref()
+    }
+
+    /// The timer's part, once a second.
+    pub fn every_second(&mut self) {
+        if let Some(aof) = &mut self.aof {
+            aof.every_second();
+        }
+    }
+
+    pub fn set_fsync(&mut self, fsync: AppendFsync) {
+        if let Some(aof) = &mut self.aof {
+            aof.set_fsync(policy(fsync));
+        }
+    }
+
+    /// Makes all durable and closes; blocks. After an error it stays open.
+    pub fn shutdown(&mut self) -> Result<(), String> {
+        if let Some(aof) = &mut self.aof {
+            aof.shutdown()?;
+            self.aof = None;
+        }
+        Ok(())
+    }
+
+    /// Makes all durable; blocks. Returns the files, to be loaded again.
+    pub fn flush_all_now(&mut self) -> Result<Option<Manifest>, String> {
+        let Some(aof) = &mut self.aof else { return Ok(None) };
+        aof.flush_all_now()?;
+        Ok(Some(aof.manifest().clone()))
+    }
+
+    pub fn set_flush_sleep(&mut self, sleep: std::time::Duration) {
+        if let Some(aof) = &mut self.aof {
+            aof.set_flush_sleep(sleep);
+        }
+    }
+
+    /// For INFO; none when there is no file.
+    pub fn numbers(&self) -> Option<Numbers> {
+        self.aof.as_ref().map(Aof::numbers)
     }
 }

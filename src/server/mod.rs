@@ -9,21 +9,29 @@ pub mod ctx;
 pub mod effects;
 pub mod error;
 pub mod execute;
+pub mod free;
 pub mod gate;
+pub mod loading;
 pub mod log;
+pub mod logging;
+pub mod start;
 pub mod stats;
 pub mod tick;
 
 use crate::base::clock::Clock;
 use crate::base::rng::Rng;
+use crate::persist::aof;
 use crate::store::Keyspace;
 use client::Client;
 use command::CommandTable;
 use config::Config;
 use effects::Effects;
+use free::Free;
+use loading::LoadingInfo;
 use log::Log;
 use slab::Slab;
 use stats::Stats;
+use std::path::PathBuf;
 
 /// Everything a command can reach: the data, and the server around it. Two halves, so that a
 /// handler can hold a key open and still look at the configuration.
@@ -39,16 +47,40 @@ pub struct Server {
     pub stats: Stats,
     pub effects: Effects,
     pub log: Log,
+    pub free: Free,
     pub clock: Clock,
     pub rng: Rng,
     /// Bits of `gate::state` that hold for all clients.
     pub state: u32,
+    /// The file the configuration came from.
+    pub config_file: Option<PathBuf>,
+    /// The TCP port, also if the system chose it.
+    pub port: u16,
+    /// How the append-only file is reached, once there was one.
+    pub log_options: Option<aof::Options>,
+    /// Progress, while a file is being loaded.
+    pub loading: Option<LoadingInfo>,
+    /// Clients that a command closed: the end of the tick looks at them.
+    pub doomed: Vec<usize>,
+    /// A shutdown that a command or signal asked for, to be carried out at the end of the tick.
+    pub shutdown: Option<Shutdown>,
     /// The id the next client gets.
     pub next_client_id: u64,
     /// The tick's time: both clocks as they were read last.
     last_ns: u64,
     base_ms: i64,
     base_ns: u64,
+}
+
+/// How SHUTDOWN is to be done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shutdown {
+    /// Go even if something cannot be saved.
+    pub force: bool,
+    /// SHUTDOWN SAVE, NOSAVE; by the save points if neither.
+    pub save: Option<bool>,
+    /// The client that asked, who hears of a failure; none for a signal.
+    pub client_key: Option<usize>,
 }
 
 impl Instance {
@@ -63,8 +95,15 @@ impl Instance {
             clients: Slab::new(),
             effects: Effects::default(),
             log: Log::default(),
+            free: Free::new(),
             rng,
             state: 0,
+            config_file: None,
+            port: 0,
+            log_options: None,
+            loading: None,
+            doomed: Vec::new(),
+            shutdown: None,
             next_client_id: 1,
             last_ns: clock.monotonic_ns(),
             base_ms: now_ms,

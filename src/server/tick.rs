@@ -3,22 +3,26 @@
 //! One tick waits for events, serves each ready client one bounded turn, gives timers their time,
 //! and then ends in a fixed order (see [`EventLoop::end_tick`]). Nothing here blocks.
 
-use super::Instance;
 use super::client::{Client, Closing};
 use super::command::Entry;
 use super::ctx::Origin;
 use super::execute::{Request, execute};
+use super::stats::Stats;
+use super::{Instance, Shutdown, connections, gate};
 use crate::net::conn::{Conn, Input, Pool, READ_SIZE};
 use crate::net::listener::Listener;
 use crate::net::stream::Stream;
 use crate::resp::parse::{self, Limits, Parsed, ProtocolError, Span};
 use crate::resp::{Args, Reply};
-use log::{debug, warn};
+use log::{debug, info, warn};
 use mio::event::Event;
-use mio::{Events, Poll, Token, Waker};
+use mio::{Events, Interest, Poll, Token, Waker};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook_mio::v1_0::Signals;
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Commands parsed ahead, so that their keys' memory can be fetched while others run.
@@ -31,6 +35,8 @@ const PAUSE_OUTPUT: usize = 128 * 1024 * 1024;
 const LARGE_READ: usize = 1024 * 1024;
 /// Periodic work is done every so many milliseconds.
 const CRON_MS: i64 = 100;
+/// Clients are looked at in so many parts, one each time.
+const CRON_PARTS: usize = 10;
 /// Time for keys that are due, in a tick that has other work too, in microseconds.
 const EXPIRY_US: u64 = 500;
 
@@ -78,7 +84,15 @@ pub struct EventLoop {
     batch: Batch,
     connected: usize,
     next_cron_ms: i64,
+    next_second_ms: i64,
+    cron_count: usize,
     expiry_behind: bool,
+    /// Clients whose replies wait for the append-only file.
+    parked: Vec<usize>,
+    signals: Signals,
+    /// After a first signal a second one ends the process at once.
+    insist: Arc<AtomicBool>,
+    waker: Arc<Waker>,
     /// An accept failed for want of descriptors or memory; tried again at the next cron.
     accept_again: bool,
     stopping: bool,
@@ -86,9 +100,17 @@ pub struct EventLoop {
 
 impl EventLoop {
     pub fn new(instance: Instance) -> io::Result<EventLoop> {
+        let poll = Poll::new()?;
+        let mut signals = Signals::new([SIGTERM, SIGINT])?;
+        poll.registry().register(&mut signals, SIGNALS, Interest::READABLE)?;
+        let insist = Arc::new(AtomicBool::new(false));
+        for signal in [SIGTERM, SIGINT] {
+            signal_hook::flag::register_conditional_shutdown(signal, 1, insist.clone())?;
+        }
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         Ok(EventLoop {
             instance,
-            poll: Poll::new()?,
+            poll,
             listeners: Vec::new(),
             scheduled: VecDeque::new(),
             with_output: Vec::new(),
@@ -97,14 +119,33 @@ impl EventLoop {
             batch: Batch::default(),
             connected: 0,
             next_cron_ms: 0,
+            next_second_ms: 0,
+            cron_count: 0,
             expiry_behind: false,
+            parked: Vec::new(),
+            signals,
+            insist,
+            waker,
             accept_again: false,
             stopping: false,
         })
     }
 
-    pub fn waker(&self) -> io::Result<Arc<Waker>> {
-        Ok(Arc::new(Waker::new(self.poll.registry(), WAKER)?))
+    pub fn instance(&self) -> &Instance {
+        &self.instance
+    }
+
+    pub fn instance_mut(&mut self) -> &mut Instance {
+        &mut self.instance
+    }
+
+    /// Wakes the loop from another thread.
+    pub fn waker(&self) -> Arc<Waker> {
+        self.waker.clone()
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.stopping
     }
 
     pub fn listen(&mut self, mut listener: Listener) -> io::Result<()> {
@@ -118,19 +159,29 @@ impl EventLoop {
     pub fn run(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
         while !self.stopping {
-            let timeout = self.timeout();
-            match self.poll.poll(&mut events, Some(timeout)) {
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                other => other?,
-            }
-            self.instance.read_clocks();
-            for event in events.iter() {
-                self.on_event(event);
-            }
-            self.go_on();
-            self.on_time();
-            self.end_tick();
+            self.tick(&mut events, self.timeout())?;
         }
+        Ok(())
+    }
+
+    /// A tick in which nobody waits: while a file is loaded, between two slices of it.
+    pub fn tick_while_loading(&mut self) -> io::Result<()> {
+        self.tick(&mut Events::with_capacity(128), Duration::ZERO)
+    }
+
+    fn tick(&mut self, events: &mut Events, timeout: Duration) -> io::Result<()> {
+        match self.poll.poll(events, Some(timeout)) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            other => other?,
+        }
+        self.instance.read_clocks();
+        for event in events.iter() {
+            self.on_event(event);
+        }
+        self.go_on();
+        self.on_time();
+        self.end_tick();
+        self.shut_down_if_asked();
         Ok(())
     }
 
@@ -141,7 +192,7 @@ impl EventLoop {
         }
         let keys = &self.instance.keys;
         let mut until_ms = self.next_cron_ms;
-        if let Some(expiry_ms) = keys.next_expiry() {
+        if let Some(expiry_ms) = keys.next_expiry().filter(|_| keys.expiry_enabled) {
             until_ms = until_ms.min(expiry_ms);
         }
         Duration::from_millis((until_ms - keys.now_ms).clamp(0, CRON_MS) as u64)
@@ -149,7 +200,8 @@ impl EventLoop {
 
     fn on_event(&mut self, event: &Event) {
         match event.token() {
-            WAKER | SIGNALS => {}
+            WAKER => self.on_log_progress(),
+            SIGNALS => self.on_signal(),
             Token(n) if n >= FIRST_LISTENER => self.accept(n - FIRST_LISTENER),
             token => self.on_client_event(token, event),
         }
@@ -198,7 +250,7 @@ impl EventLoop {
 
     fn welcome(&mut self, mut stream: Stream) {
         let server = &mut self.instance.server;
-        if let Some(refusal) = super::connections::refusal(server, &stream, self.connected) {
+        if let Some(refusal) = connections::refusal(server, &stream, self.connected) {
             server.stats.rejected_connections += 1;
             // The client is gone either way; what it could not be told is lost.
             let _ = stream.write(refusal);
@@ -477,13 +529,39 @@ impl EventLoop {
         }
     }
 
+    fn on_signal(&mut self) {
+        for signal in self.signals.pending() {
+            let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
+            warn!("Received {name} scheduling shutdown...");
+            self.insist.store(true, Ordering::Relaxed);
+            self.instance.server.shutdown = Some(Shutdown::default());
+        }
+    }
+
+    /// The log thread has made progress, or failed: replies that waited for it may go.
+    fn on_log_progress(&mut self) {
+        let server = &mut self.instance.server;
+        if server.log.check() {
+            server.state &= !gate::state::DISK_ERROR;
+        } else {
+            server.state |= gate::state::DISK_ERROR;
+        }
+        for key in std::mem::take(&mut self.parked) {
+            if self.instance.server.clients.contains(key) {
+                self.mark_output(key);
+            }
+        }
+    }
+
     /// What is due by the clock: keys that expire, and the periodic work.
     fn on_time(&mut self) {
         let Instance { server, keys } = &mut self.instance;
-        let began = server.clock.monotonic_us();
-        let clock = &server.clock;
-        self.expiry_behind =
-            keys.expire_due(|| clock.monotonic_us().saturating_sub(began) > EXPIRY_US);
+        if keys.expiry_enabled {
+            let began = server.clock.monotonic_us();
+            let clock = &server.clock;
+            self.expiry_behind =
+                keys.expire_due(|| clock.monotonic_us().saturating_sub(began) > EXPIRY_US);
+        }
         if !keys.expired_untold.is_empty() {
             server.tell_expired(keys);
         }
@@ -491,21 +569,52 @@ impl EventLoop {
             self.next_cron_ms = keys.now_ms + CRON_MS;
             self.cron();
         }
+        if self.instance.keys.now_ms >= self.next_second_ms {
+            self.next_second_ms = self.instance.keys.now_ms + 1000;
+            self.instance.server.log.every_second();
+            self.on_log_progress();
+        }
     }
 
     fn cron(&mut self) {
         if std::mem::take(&mut self.accept_again) {
             (0..self.listeners.len()).for_each(|i| self.accept(i));
         }
+        self.cron_count += 1;
+        let Instance { server, keys } = &mut self.instance;
+        let now_ms = keys.now_ms;
+        let Stats { total_commands, bytes_in, bytes_out, .. } = server.stats;
+        server.stats.command_rate.sample(total_commands, now_ms);
+        server.stats.input_rate.sample(bytes_in, now_ms);
+        server.stats.output_rate.sample(bytes_out, now_ms);
+        // A tenth of the clients at a time, so that each is looked at once a second.
+        let part = self.cron_count % CRON_PARTS;
+        let overdue: Vec<usize> = server
+            .clients
+            .iter()
+            .filter(|(key, client)| {
+                key % CRON_PARTS == part && connections::is_overdue(server, client, now_ms)
+            })
+            .map(|(key, _)| key)
+            .collect();
+        for key in overdue {
+            self.close(key, Closing::Now);
+        }
     }
 
     /// The end of a tick, in the one right order:
     /// 1. the changes of this tick become durable as far as the policy asks for, because
     /// 2. no reply may leave before the change it confirms;
-    /// 3. clients that end are closed last, so that they get their replies.
+    /// 3. clients that end are closed last, so that they get their replies;
+    /// 4. what is no longer needed goes to the thread that frees it.
     fn end_tick(&mut self) {
         let offset = self.instance.server.log.commit();
         let acknowledged = self.instance.server.log.acknowledged();
+        for key in std::mem::take(&mut self.instance.server.doomed) {
+            if self.instance.server.clients.contains(key) {
+                self.mark_output(key);
+            }
+        }
         let mut list = std::mem::take(&mut self.with_output);
         for key in list.drain(..) {
             let Some(client) = self.instance.server.clients.get_mut(key) else { continue };
@@ -513,25 +622,75 @@ impl EventLoop {
             if std::mem::take(&mut client.wrote) {
                 client.parked = Some(offset);
             }
-            if client.parked.is_some_and(|offset| offset > acknowledged) {
+            let waits = client.parked.is_some_and(|offset| offset > acknowledged);
+            if waits && client.closing != Closing::Now {
+                self.parked.push(key);
                 continue;
             }
             client.parked = None;
             self.send(key);
         }
         self.with_output = list;
+        for garbage in self.instance.keys.garbage.drain(..) {
+            self.instance.server.free.later(garbage);
+        }
+    }
+
+    /// Carries out a shutdown: replies have been sent, the listeners close, the append-only file
+    /// becomes durable. If that fails, the server goes on, unless it was forced.
+    fn shut_down_if_asked(&mut self) {
+        let Some(shutdown) = self.instance.server.shutdown.take() else { return };
+        warn!("User requested shutdown...");
+        if self.instance.server.log.is_open() {
+            info!("Calling fsync() on the AOF file.");
+        }
+        if let Err(reason) = self.instance.server.log.shutdown() {
+            warn!("The AOF file cannot be made durable: {reason}");
+            if !shutdown.force {
+                warn!(
+                    "Errors trying to shut down the server. Check the logs for more information."
+                );
+                self.insist.store(false, Ordering::Relaxed);
+                self.report_failed_shutdown(shutdown);
+                return;
+            }
+        }
+        self.listeners.clear();
+        warn!("goredis is now ready to exit, bye bye...");
+        self.stopping = true;
+    }
+
+    fn report_failed_shutdown(&mut self, shutdown: Shutdown) {
+        let Some(key) = shutdown.client_key else { return };
+        if let Some(conn) = self.conn(key) {
+            let mut output = conn.take_output(&mut Pool::default());
+            output.extend_from_slice(b"-ERR Errors trying to SHUTDOWN. Check logs.\r\n");
+            conn.put_output(output, &mut Pool::default());
+            self.mark_output(key);
+        }
     }
 
     /// Writes a client's output, and closes the client if its time has come.
     fn send(&mut self, key: usize) {
-        let client = &mut self.instance.server.clients[key];
+        let now_ms = self.instance.keys.now_ms;
+        let server = &mut self.instance.server;
+        let limits = server.config.client_output_buffer_limit.normal;
+        let client = &mut server.clients[key];
+        if connections::is_over_limit(client, &limits, now_ms) {
+            warn!(
+                "Client id={} addr={} closed for overcoming of output buffer limits.",
+                client.id, client.peer
+            );
+            server.stats.output_buffer_disconnections += 1;
+            client.close(Closing::Now);
+        }
         let Some(conn) = client.conn.as_mut() else { return };
         if client.closing != Closing::Now && conn.pending() > 0 {
             match conn.flush(self.poll.registry(), &mut self.pool) {
                 Ok(written) => {
                     client.bytes_out += written as u64;
-                    self.instance.server.stats.bytes_out += written as u64;
-                    self.instance.server.stats.writes += 1;
+                    server.stats.bytes_out += written as u64;
+                    server.stats.writes += 1;
                 }
                 Err(e) => {
                     debug!("Error writing to client: {e}");

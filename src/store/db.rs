@@ -48,6 +48,16 @@ pub enum Garbage {
     Database(Records),
 }
 
+impl Garbage {
+    /// How many values it holds, for statistics.
+    pub fn count(&self) -> usize {
+        match self {
+            Garbage::Object(_) => 1,
+            Garbage::Database(records) => records.len(),
+        }
+    }
+}
+
 /// What a write does with a key's expiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry {
@@ -247,7 +257,9 @@ impl Keyspace {
         let old = std::mem::replace(&mut self.dbs[db], empty);
         let keys = old.len();
         self.dirty += keys as u64;
-        self.garbage.push(Garbage::Database(old));
+        if keys > 0 {
+            self.garbage.push(Garbage::Database(old));
+        }
         keys
     }
 

@@ -15,9 +15,10 @@ use log::{info, warn};
 
 use super::empty_rdb::{self, Verdict};
 use super::manifest::{Kind, Manifest, ReadError};
-use super::read::{Args, Parsed, Span, parse};
+use super::read::{Parsed, parse};
 use super::{Options, recover};
 use crate::persist::files::{FileHandle, Files, Open, reason};
+use crate::resp::parse::{Args, Span};
 
 /// Files are read in pieces of this size, or of a command's. Bytes.
 const READ_SIZE: usize = 1 << 20;

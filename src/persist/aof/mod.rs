@@ -34,7 +34,6 @@ pub use buffer::{Aof, Numbers};
 pub use load::{LoadError, Loader, Progress, Step};
 pub use log::{Fsync, Waker};
 pub use manifest::Manifest;
-pub use read::Args;
 
 /// The ring's size unless configured otherwise. Bytes.
 pub const DEFAULT_RING_SIZE: u64 = 32 << 20;

@@ -2,44 +2,7 @@
 //! that begin with `#` (Redis writes `#TS:<unix seconds>`). Stricter than the network's parser,
 //! as only a server wrote this, and pure: bytes in, spans out.
 
-/// A part of the buffer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Span {
-    pub start: usize,
-    pub len: usize,
-}
-
-/// A command's arguments; the first is its name. There is at least one.
-#[derive(Clone, Copy, Debug)]
-pub struct Args<'a> {
-    buf: &'a [u8],
-    spans: &'a [Span],
-}
-
-impl<'a> Args<'a> {
-    pub fn new(buf: &'a [u8], spans: &'a [Span]) -> Args<'a> {
-        Args { buf, spans }
-    }
-
-    pub fn len(&self) -> usize {
-        self.spans.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.spans.is_empty()
-    }
-
-    /// The argument at `index`, which must be there.
-    pub fn get(&self, index: usize) -> &'a [u8] {
-        let span = self.spans[index];
-        &self.buf[span.start..span.start + span.len]
-    }
-
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
-        let buf = self.buf;
-        self.spans.iter().map(move |s| &buf[s.start..s.start + s.len])
-    }
-}
+use crate::resp::parse::Span;
 
 /// What stands at the beginning of a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,6 +103,7 @@ fn header(buf: &[u8], at: usize, sign: u8) -> Result<(u64, usize), Parsed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resp::Args;
     use proptest::prelude::*;
 
     fn encode(args: &[Vec<u8>]) -> Vec<u8> {

@@ -238,7 +238,7 @@ fn read_bytes(word: &[u8]) -> Option<u64> {
 fn write_bytes(bytes: u64) -> Vec<u8> {
     let units = [(1 << 30, "gb"), (1 << 20, "mb"), (1 << 10, "kb")];
     for (size, unit) in units {
-        if bytes != 0 && bytes % size == 0 {
+        if bytes != 0 && bytes.is_multiple_of(size) {
             return format!("{}{unit}", bytes / size).into_bytes();
         }
     }

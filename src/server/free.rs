@@ -1,0 +1,58 @@
+//! Frees large values in a thread of its own: giving back millions of blocks takes longer than
+//! any client should wait.
+
+use crate::store::db::Garbage;
+use log::warn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
+
+/// What hands garbage to the thread.
+pub struct Free {
+    sender: Option<Sender<Garbage>>,
+    pending: Arc<AtomicUsize>,
+}
+
+impl Default for Free {
+    fn default() -> Free {
+        Free::new()
+    }
+}
+
+impl Free {
+    pub fn new() -> Free {
+        let (sender, receiver) = channel::<Garbage>();
+        let pending = Arc::new(AtomicUsize::new(0));
+        let counter = pending.clone();
+        let work = move || {
+            for garbage in receiver {
+                let count = garbage.count();
+                drop(garbage);
+                counter.fetch_sub(count, Ordering::Relaxed);
+            }
+        };
+        let thread = std::thread::Builder::new().name("free".to_string()).spawn(work);
+        let sender = match thread {
+            Ok(_) => Some(sender),
+            Err(e) => {
+                warn!("Can't start the thread that frees memory, the loop will do it: {e}");
+                None
+            }
+        };
+        Free { sender, pending }
+    }
+
+    /// Frees it soon.
+    pub fn later(&self, garbage: Garbage) {
+        if let Some(sender) = &self.sender {
+            self.pending.fetch_add(garbage.count(), Ordering::Relaxed);
+            // If the thread is gone, what could not be sent is freed here.
+            let _ = sender.send(garbage);
+        }
+    }
+
+    /// Keys and values waiting to be freed.
+    pub fn pending(&self) -> usize {
+        self.pending.load(Ordering::Relaxed)
+    }
+}

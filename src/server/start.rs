@@ -1,0 +1,156 @@
+//! From a configuration to a server that accepts connections, in Redis's order: listen, load,
+//! announce. Tools wait for some of these log lines; they are marked.
+
+use super::config::{GOREDIS_VERSION, REDIS_VERSION, Start};
+use super::loading::Loading;
+use super::tick::EventLoop;
+use super::{Instance, command::CommandTable, log as server_log, logging};
+use crate::base::clock::Clock;
+use crate::net::listener::Listener;
+use crate::persist::aof::{Loader, Options};
+use crate::persist::files::Files;
+use log::{error, info, warn};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The process's exit code after a start that failed or a run that ended badly.
+pub const FAILED: u8 = 1;
+
+/// Runs a server until it is shut down; returns the process's exit code. `files` is how the
+/// append-only file reaches the disk.
+pub fn serve(start: Start, commands: &'static CommandTable, files: Arc<dyn Files>) -> u8 {
+    logging::start(&start.config.logfile, start.config.loglevel);
+    install_panic_report();
+    match prepare(start, commands, files).and_then(|mut eventloop| {
+        info!("Ready to accept connections tcp"); // waited for
+        eventloop.run().map_err(|e| format!("The event loop failed: {e}"))
+    }) {
+        Ok(()) => 0,
+        Err(reason) => {
+            error!("{reason}");
+            FAILED
+        }
+    }
+}
+
+/// A panic is a bug of ours: say where, in the log, before the process ends. What was acknowledged
+/// is in the append-only file's ring and comes back with the next start.
+fn install_panic_report() {
+    std::panic::set_hook(Box::new(|report| {
+        let trace = std::backtrace::Backtrace::force_capture();
+        error!("=== GOREDIS BUG REPORT START: Cut & paste starting from here ===");
+        error!("Guru Meditation: {report}");
+        error!("------ STACK TRACE ------\n{trace}");
+        error!("=== GOREDIS BUG REPORT END. Make sure to include from START to END. ===");
+    }));
+}
+
+fn prepare(
+    start: Start,
+    commands: &'static CommandTable,
+    files: Arc<dyn Files>,
+) -> Result<EventLoop, String> {
+    let Start { config, config_file } = start;
+    std::env::set_current_dir(&config.dir)
+        .map_err(|e| format!("Can't chdir to '{}': {e}", config.dir.display()))?;
+    info!("oO0OoO0OoO0Oo goredis is starting oO0OoO0OoO0Oo");
+    if config_file.is_none() {
+        warn!("Warning: no config file specified, using the default config.");
+    }
+    for directive in config.unsupported_in_use() {
+        warn!("The directive '{directive}' is set, but has no effect yet.");
+    }
+    let mut instance = Instance::new(config, commands, Clock::system());
+    instance.server.config_file = config_file;
+    let mut eventloop = EventLoop::new(instance).map_err(|e| format!("Can't poll: {e}"))?;
+    let port = listen(&mut eventloop)?;
+    info!(
+        "goredis {GOREDIS_VERSION} (Redis {REDIS_VERSION}), standalone, port: {port}, PID: {}",
+        std::process::id()
+    ); // " PID: <pid>" is waited for
+    info!("Server initialized"); // waited for
+    if eventloop.instance().server.config.appendonly {
+        let waker = eventloop.waker();
+        let wake = Arc::new(move || {
+            // A wake-up that fails leaves it to the timer to notice.
+            let _ = waker.wake();
+        });
+        let options = server_log::options(&eventloop.instance().server.config, files, wake);
+        load(&mut eventloop, &options)?;
+    }
+    Ok(eventloop)
+}
+
+/// Loads the append-only file, serving clients in between, and begins to append to it.
+fn load(eventloop: &mut EventLoop, options: &Options) -> Result<(), String> {
+    let loader = Loader::open(options).map_err(|e| e.to_string())?;
+    let loader = if loader.is_empty() {
+        loader
+    } else {
+        let mut loading = Loading::begin(eventloop.instance_mut(), loader);
+        while loading.step(eventloop.instance_mut()).map_err(|e| e.to_string())? {
+            eventloop.tick_while_loading().map_err(|e| format!("The event loop failed: {e}"))?;
+            if eventloop.is_stopping() {
+                return Err("Shut down while loading".to_string());
+            }
+        }
+        loading.end(eventloop.instance_mut())
+    };
+    eventloop.instance_mut().server.log.start(options, loader.finish())?;
+    eventloop.instance_mut().server.log_options = Some(options.clone());
+    Ok(())
+}
+
+/// Listens wherever the configuration says; returns the TCP port.
+pub fn listen(eventloop: &mut EventLoop) -> Result<u16, String> {
+    let config = eventloop.instance().server.config.clone();
+    let mut port = config.port;
+    for address in &config.bind {
+        match bind(address, port, config.tcp_backlog) {
+            Ok(Some(listener)) => {
+                port = listener.port().unwrap_or(port);
+                eventloop.listen(listener).map_err(|e| format!("Can't poll a listener: {e}"))?;
+            }
+            Ok(None) => {}
+            Err(e) => {
+                warn!(
+                    "Warning: Could not create server TCP listening socket {address}:{port}: {e}"
+                );
+                // Waited for by tools that then try another port.
+                return Err(format!("Failed listening on port {port} (tcp), aborting."));
+            }
+        }
+    }
+    if !config.unixsocket.is_empty() {
+        let path = Path::new(&config.unixsocket);
+        let listener = Listener::unix(path, config.unixsocketperm, config.tcp_backlog)
+            .map_err(|e| format!("Failed opening Unix socket {}: {e}", config.unixsocket))?;
+        eventloop.listen(listener).map_err(|e| format!("Can't poll a listener: {e}"))?;
+    }
+    if config.port == 0 && !config.bind.is_empty() {
+        info!("Port 0 was asked for: listening on port {port}");
+    }
+    eventloop.instance_mut().server.port = port;
+    Ok(port)
+}
+
+/// An address with a dash before it need not exist on this machine.
+fn bind(address: &str, port: u16, backlog: u32) -> io::Result<Option<Listener>> {
+    let (host, optional) = match address.strip_prefix('-') {
+        Some(host) => (host, true),
+        None => (address, false),
+    };
+    match Listener::tcp(host, port, backlog) {
+        Ok(listener) => Ok(Some(listener)),
+        Err(e) if optional && is_absent(&e) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// The address, or its whole family, is not to be had here.
+fn is_absent(error: &io::Error) -> bool {
+    use libc::{EADDRNOTAVAIL, EAFNOSUPPORT, ENOPROTOOPT, EPROTONOSUPPORT, ESOCKTNOSUPPORT};
+    let absent = [EADDRNOTAVAIL, EAFNOSUPPORT, ENOPROTOOPT, EPROTONOSUPPORT, ESOCKTNOSUPPORT];
+    error.raw_os_error().is_some_and(|code| absent.contains(&code))
+}
