@@ -116,13 +116,18 @@ impl Aof {
     }
 
     /// Ends the tick: what is in the buffer survives the process from now on, as far as
-    /// `acknowledged` says. Returns the logical end of all committed bytes. Call it also when
-    /// woken: it moves what has queued.
+    /// `acknowledged` says; look at that afterwards. Returns the logical end of all committed
+    /// bytes. Call it also when woken: it moves what has queued, and asks for the next wake-up.
     pub fn commit(&mut self) -> u64 {
         if !self.buffer.is_empty() || self.queue_start < self.queue.len() {
             self.commit_bytes();
         }
-        self.end()
+        // Asked for anew each time: the last wake-up may have been for less than is waited for.
+        let end = self.end();
+        if self.acknowledged() < end {
+            self.shared.await_progress();
+        }
+        end
     }
 
     fn commit_bytes(&mut self) {
@@ -142,9 +147,6 @@ impl Aof {
             self.shared.request(Effort::Policy);
         } else if !self.persistent {
             self.shared.request(Effort::Write);
-        }
-        if self.acknowledged() < self.end() {
-            self.shared.await_progress();
         }
     }
 

@@ -292,7 +292,9 @@ impl Log {
         if self.shared.fsync() == Fsync::No {
             self.reader.release(chunk.end);
         }
-        self.shared.progress();
+        if self.shared.fsync() != Fsync::Always {
+            self.shared.progress();
+        }
         Ok(())
     }
 

@@ -114,3 +114,6 @@ impl Options {
         std::iter::once(self.ring_beside()).chain(self.ring_elsewhere()).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

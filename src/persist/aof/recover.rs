@@ -160,6 +160,9 @@ impl RingFile {
     ) -> io::Result<Result<Plan<'a>, String>> {
         let first = segments.iter().map(|s| s.header.file_offset).min().unwrap_or(0);
         let len = len_without_zeros(&*file, first)?;
+        if first > len {
+            return Ok(Err(format!("it begins at offset {first}, and the file ends at {len}")));
+        }
         let mut evidence = false;
         for Segment { header, .. } in segments {
             let at = header.file_offset;
@@ -178,7 +181,7 @@ impl RingFile {
         let mut differs = None;
         self.each_frame(segments, &mut |at, payload| {
             if at > end {
-                // What was between was not durable in either place.
+                // A power loss has taken what was between from both places.
                 return Ok(false);
             }
             let have = len.saturating_sub(at).min(payload.len() as u64) as usize;
