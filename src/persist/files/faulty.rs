@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use super::{FileHandle, Files, Identity, Metadata, Open, RealFiles};
 
+/// How long an fsync can be held.
+const HOLD_LIMIT: Duration = Duration::from_secs(60);
+
 /// Real files, with the faults of a shared `Faults` in between. What a test sets takes effect at
 /// the next operation, also on files that are open already.
 #[derive(Clone, Default)]
@@ -157,10 +160,9 @@ impl Faults {
         script.syncs += 1;
         script.syncs_waiting += 1;
         self.changed.notify_all();
-        script = self
-            .changed
-            .wait_while(script, |s| s.hold_syncs)
-            .unwrap_or_else(PoisonError::into_inner);
+        // Not for ever: a test that fails meanwhile must end.
+        let held = self.changed.wait_timeout_while(script, HOLD_LIMIT, |s| s.hold_syncs);
+        script = held.unwrap_or_else(PoisonError::into_inner).0;
         script.syncs_waiting -= 1;
         match script.fail_syncs {
             Some(errno) => Err(io::Error::from_raw_os_error(errno)),
