@@ -275,6 +275,20 @@ fn a_ring_elsewhere_is_found_again() {
 }
 
 #[test]
+fn after_a_clean_shutdown_the_ring_is_done_with() {
+    let bench = Bench::new();
+    let mut aof = bench.start();
+    commit(&mut aof, "set k 0");
+    commit(&mut aof, "set k 1");
+    aof.shutdown().unwrap();
+    drop(aof);
+    // As if put back from a copy: the ring knows how it went on, but is not asked.
+    fs::write(bench.incr(), resp("set k 0")).unwrap();
+    assert_eq!(bench.load().unwrap().0, ["set k 0"]);
+    assert_eq!(fs::read(bench.incr()).unwrap(), resp("set k 0"));
+}
+
+#[test]
 fn a_ring_left_beside_is_replayed_when_the_ring_moves() {
     let elsewhere = tempfile::tempdir().unwrap();
     let mut bench = Bench::new();
