@@ -77,13 +77,6 @@ impl Log {
     /// something to say.
     pub fn check(&mut self) -> bool {
         let status = self.aof.as_ref().map_or(Ok(()), Aof::status);
-        match (&self.error, &status) {
-            (None, Err(reason)) => log::warn!("Error writing to the AOF file: {reason}"),
-            (Some(_), Ok(())) => {
-                log::warn!("AOF write error looks solved. The server can write again.");
-            }
-            _ => {}
-        }
         self.error = status.err();
         self.error.is_none()
     }

@@ -16,138 +16,132 @@ fn refusal(line: &str) -> String {
     reason.strip_suffix('\n').unwrap().to_owned()
 }
 
+const BAD: &str = "Bad directive or wrong number of arguments";
+const COUNT: &str = "wrong number of arguments";
+const INTEGER: &str = "argument couldn't be parsed into an integer";
+const MEMORY: &str = "argument must be a memory value";
+const QUOTES: &str = "Unbalanced quotes in configuration line";
+const SHUTDOWN: &str =
+    "argument(s) must be one of the following: default, save, nosave, now, force";
+const SAVE: &str = "Invalid save parameters";
+const LIMIT: &str = "Error in hard, soft or soft_seconds setting in buffer limit configuration.";
+const PERCENTILES: &str = "Invalid latency-tracking-info-percentiles parameters";
+const TITLE: &str = "template format is invalid or contains unknown variables";
+
+/// Lines, and why they are refused.
+const WRONG_LINES: &[(&str, &str)] = &[
+    ("xyzzy bar", BAD),
+    ("\"\" x", BAD),
+    ("user", BAD),
+    ("include", BAD),
+    ("include a b", BAD),
+    ("rename-command a", BAD),
+    ("loadmodule", BAD),
+    ("list-max-ziplist-entries 1 2", BAD),
+    ("sentinel x y", "sentinel directive while not in sentinel mode"),
+    ("port", COUNT),
+    ("port 1 2", COUNT),
+    ("replicaof", COUNT),
+    ("notify-keyspace-events", COUNT),
+    ("oom-score-adj-values 1 2", COUNT),
+    ("port \"a", QUOTES),
+    ("timeout 'x", QUOTES),
+    ("timeout 'x'y", QUOTES),
+    ("maxclients x", INTEGER),
+    ("port 07", INTEGER),
+    ("port +7", INTEGER),
+    ("port \" 7\"", INTEGER),
+    ("port 7.0", INTEGER),
+    ("latency-monitor-threshold 9223372036854775808", INTEGER),
+    ("appendonly maybe", "argument must be 'yes' or 'no'"),
+    ("unixsocketperm 888", "argument couldn't be parsed as an octal number"),
+    ("unixsocketperm 1000", "argument must be between 0 and 777 inclusive"),
+    ("maxclients 0", "argument must be between 1 and 4294967295 inclusive"),
+    ("port 65536", "argument must be between 0 and 65535 inclusive"),
+    ("tcp-backlog -1", "argument must be between 0 and 2147483647 inclusive"),
+    ("slowlog-log-slower-than -2", "argument must be between -1 and 9223372036854775807 inclusive"),
+    ("proto-max-bulk-len 1", "argument must be between 1048576 and 9223372036854775807 inclusive"),
+    (
+        "list-max-ziplist-size -2147483649",
+        "argument must be between -2147483648 and 2147483647 inclusive",
+    ),
+    ("hll-sparse-max-bytes -1", MEMORY),
+    ("maxmemory 1t", MEMORY),
+    ("maxmemory 1kbx", MEMORY),
+    // Redis takes these, as 0 and as 0.
+    ("maxmemory kb", MEMORY),
+    ("maxmemory 18446744073709551616", MEMORY),
+    ("maxmemory 17179869184gb", MEMORY),
+    ("maxmemory-clients x", "argument must be a memory or percent value"),
+    ("maxmemory-clients -1%", "argument must be a memory or percent value"),
+    ("maxmemory-clients 101%", "percentage argument must be less or equal to 100"),
+    ("maxmemory-clients 300%", "percentage argument must be less or equal to 100"),
+    (
+        "maxmemory-policy foo",
+        "argument(s) must be one of the following: volatile-lru, volatile-lfu, \
+         volatile-random, volatile-ttl, allkeys-lru, allkeys-lfu, allkeys-random, noeviction",
+    ),
+    ("appendfsync x", "argument(s) must be one of the following: everysec, always, no"),
+    ("oom-score-adj x", "argument(s) must be one of the following: no, yes, relative, absolute"),
+    ("shutdown-on-sigint", SHUTDOWN),
+    ("shutdown-on-sigint x", SHUTDOWN),
+    (
+        "shutdown-on-sigint \"save nosave\"",
+        "shutdown options SAVE and NOSAVE can't be used simultaneously",
+    ),
+    ("dir /nonexistent", "No such file or directory"),
+    ("dir /etc/passwd", "Not a directory"),
+    ("save 1", SAVE),
+    ("save a b", SAVE),
+    ("save 0 1", SAVE),
+    ("save 1 -1", SAVE),
+    (
+        "client-output-buffer-limit normal 1",
+        "Wrong number of arguments in buffer limit configuration.",
+    ),
+    (
+        "client-output-buffer-limit master 1 1 1",
+        "Invalid client class specified in buffer limit configuration.",
+    ),
+    ("client-output-buffer-limit normal 1x 1 1", LIMIT),
+    ("client-output-buffer-limit normal 1 1 -1", LIMIT),
+    (
+        "oom-score-adj-values 1 2 3000",
+        "Invalid oom-score-adj-values, elements must be between -2000 and 2000.",
+    ),
+    ("notify-keyspace-events ABC", "Invalid event class character. Use 'Ag$lshzxeKEtmdn'."),
+    ("latency-tracking-info-percentiles a", PERCENTILES),
+    ("latency-tracking-info-percentiles nan", PERCENTILES),
+    (
+        "latency-tracking-info-percentiles 101",
+        "latency-tracking-info-percentiles parameters should sit between [0.0,100.0]",
+    ),
+    ("bind 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17", "Too many bind addresses specified."),
+    ("appendfilename \"\"", "appendfilename can't be empty"),
+    ("appendfilename a/b", "appendfilename can't be a path, just a filename"),
+    ("appenddirname \"\"", "appenddirname can't be empty"),
+    ("appenddirname a/b", "appenddirname can't be a path, just a dirname"),
+    ("dbfilename a/b", "dbfilename can't be a path, just a filename"),
+    (
+        "cluster-announce-hostname a_b",
+        "Hostnames may only contain alphanumeric characters, hyphens or dots",
+    ),
+    ("proc-title-template {x}", TITLE),
+    ("proc-title-template {", TITLE),
+    ("proc-title-template {title}", TITLE),
+    ("proc-title-template \"\"", TITLE),
+    ("replicaof a b", "Invalid master port"),
+    ("replicaof a 70000", "Invalid master port"),
+    // Ours.
+    ("bind 'a b' c", "Invalid bind address."),
+    ("unixsocket \"a\\x00b\"", "argument must not contain a zero byte"),
+    ("unixsocket \"\\xff\"", "argument must be valid UTF-8"),
+];
+
 #[test]
 fn wrong_lines_are_refused_in_the_words_of_redis() {
-    const BAD: &str = "Bad directive or wrong number of arguments";
-    const COUNT: &str = "wrong number of arguments";
-    const INTEGER: &str = "argument couldn't be parsed into an integer";
-    const MEMORY: &str = "argument must be a memory value";
-    const QUOTES: &str = "Unbalanced quotes in configuration line";
-    const SHUTDOWN: &str =
-        "argument(s) must be one of the following: default, save, nosave, now, force";
-    const SAVE: &str = "Invalid save parameters";
-    const LIMIT: &str =
-        "Error in hard, soft or soft_seconds setting in buffer limit configuration.";
-    const PERCENTILES: &str = "Invalid latency-tracking-info-percentiles parameters";
-    const TITLE: &str = "template format is invalid or contains unknown variables";
-    for (line, reason) in [
-        ("xyzzy bar", BAD),
-        ("\"\" x", BAD),
-        ("user", BAD),
-        ("include", BAD),
-        ("include a b", BAD),
-        ("rename-command a", BAD),
-        ("loadmodule", BAD),
-        ("list-max-ziplist-entries 1 2", BAD),
-        ("sentinel x y", "sentinel directive while not in sentinel mode"),
-        ("port", COUNT),
-        ("port 1 2", COUNT),
-        ("replicaof", COUNT),
-        ("notify-keyspace-events", COUNT),
-        ("oom-score-adj-values 1 2", COUNT),
-        ("port \"a", QUOTES),
-        ("timeout 'x", QUOTES),
-        ("timeout 'x'y", QUOTES),
-        ("maxclients x", INTEGER),
-        ("port 07", INTEGER),
-        ("port +7", INTEGER),
-        ("port \" 7\"", INTEGER),
-        ("port 7.0", INTEGER),
-        ("latency-monitor-threshold 9223372036854775808", INTEGER),
-        ("appendonly maybe", "argument must be 'yes' or 'no'"),
-        ("unixsocketperm 888", "argument couldn't be parsed as an octal number"),
-        ("unixsocketperm 1000", "argument must be between 0 and 777 inclusive"),
-        ("maxclients 0", "argument must be between 1 and 4294967295 inclusive"),
-        ("port 65536", "argument must be between 0 and 65535 inclusive"),
-        ("tcp-backlog -1", "argument must be between 0 and 2147483647 inclusive"),
-        (
-            "slowlog-log-slower-than -2",
-            "argument must be between -1 and 9223372036854775807 inclusive",
-        ),
-        (
-            "proto-max-bulk-len 1",
-            "argument must be between 1048576 and 9223372036854775807 inclusive",
-        ),
-        (
-            "list-max-ziplist-size -2147483649",
-            "argument must be between -2147483648 and 2147483647 inclusive",
-        ),
-        ("hll-sparse-max-bytes -1", MEMORY),
-        ("maxmemory 1t", MEMORY),
-        ("maxmemory 1kbx", MEMORY),
-        // Redis takes these, as 0 and as 0.
-        ("maxmemory kb", MEMORY),
-        ("maxmemory 18446744073709551616", MEMORY),
-        ("maxmemory 17179869184gb", MEMORY),
-        ("maxmemory-clients x", "argument must be a memory or percent value"),
-        ("maxmemory-clients -1%", "argument must be a memory or percent value"),
-        ("maxmemory-clients 101%", "percentage argument must be less or equal to 100"),
-        ("maxmemory-clients 300%", "percentage argument must be less or equal to 100"),
-        (
-            "maxmemory-policy foo",
-            "argument(s) must be one of the following: volatile-lru, volatile-lfu, \
-             volatile-random, volatile-ttl, allkeys-lru, allkeys-lfu, allkeys-random, noeviction",
-        ),
-        ("appendfsync x", "argument(s) must be one of the following: everysec, always, no"),
-        (
-            "oom-score-adj x",
-            "argument(s) must be one of the following: no, yes, relative, absolute",
-        ),
-        ("shutdown-on-sigint", SHUTDOWN),
-        ("shutdown-on-sigint x", SHUTDOWN),
-        (
-            "shutdown-on-sigint \"save nosave\"",
-            "shutdown options SAVE and NOSAVE can't be used simultaneously",
-        ),
-        ("dir /nonexistent", "No such file or directory"),
-        ("dir /etc/passwd", "Not a directory"),
-        ("save 1", SAVE),
-        ("save a b", SAVE),
-        ("save 0 1", SAVE),
-        ("save 1 -1", SAVE),
-        (
-            "client-output-buffer-limit normal 1",
-            "Wrong number of arguments in buffer limit configuration.",
-        ),
-        (
-            "client-output-buffer-limit master 1 1 1",
-            "Invalid client class specified in buffer limit configuration.",
-        ),
-        ("client-output-buffer-limit normal 1x 1 1", LIMIT),
-        ("client-output-buffer-limit normal 1 1 -1", LIMIT),
-        (
-            "oom-score-adj-values 1 2 3000",
-            "Invalid oom-score-adj-values, elements must be between -2000 and 2000.",
-        ),
-        ("notify-keyspace-events ABC", "Invalid event class character. Use 'Ag$lshzxeKEtmdn'."),
-        ("latency-tracking-info-percentiles a", PERCENTILES),
-        ("latency-tracking-info-percentiles nan", PERCENTILES),
-        (
-            "latency-tracking-info-percentiles 101",
-            "latency-tracking-info-percentiles parameters should sit between [0.0,100.0]",
-        ),
-        ("bind 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17", "Too many bind addresses specified."),
-        ("appendfilename \"\"", "appendfilename can't be empty"),
-        ("appendfilename a/b", "appendfilename can't be a path, just a filename"),
-        ("appenddirname \"\"", "appenddirname can't be empty"),
-        ("appenddirname a/b", "appenddirname can't be a path, just a dirname"),
-        ("dbfilename a/b", "dbfilename can't be a path, just a filename"),
-        (
-            "cluster-announce-hostname a_b",
-            "Hostnames may only contain alphanumeric characters, hyphens or dots",
-        ),
-        ("proc-title-template {x}", TITLE),
-        ("proc-title-template {", TITLE),
-        ("proc-title-template {title}", TITLE),
-        ("proc-title-template \"\"", TITLE),
-        ("replicaof a b", "Invalid master port"),
-        ("replicaof a 70000", "Invalid master port"),
-        // Ours.
-        ("bind 'a b' c", "Invalid bind address."),
-        ("unixsocket \"a\\x00b\"", "argument must not contain a zero byte"),
-        ("unixsocket \"\\xff\"", "argument must be valid UTF-8"),
-    ] {
-        assert_eq!(refusal(line), reason, "{line}");
+    for (line, reason) in WRONG_LINES {
+        assert_eq!(refusal(line), *reason, "{line}");
     }
 }
 
