@@ -246,18 +246,20 @@ impl Aof {
         self.flush_all_now()?;
         self.stop_thread();
         if self.persistent
-            && let Err(e) = self.writer.mark_clean() {
-                warn!("Can't sync the AOF ring: {}", reason(&e));
-            }
+            && let Err(e) = self.writer.mark_clean()
+        {
+            warn!("Can't sync the AOF ring: {}", reason(&e));
+        }
         Ok(())
     }
 
     fn stop_thread(&mut self) {
         self.shared.stop();
         if let Some(thread) = self.thread.take()
-            && thread.join().is_err() {
-                warn!("The AOF's log thread has panicked");
-            }
+            && thread.join().is_err()
+        {
+            warn!("The AOF's log thread has panicked");
+        }
     }
 
     /// Begins to make a new increment, for a rewrite that is to replace all before it. Disk work,
