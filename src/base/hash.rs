@@ -1,16 +1,29 @@
 //! The keyed hash of keys and members: fast on short strings, and seeded per process so that a
 //! client cannot choose keys that collide.
 
+use super::rng::Rng;
 use foldhash::quality::FixedState;
 use std::hash::BuildHasher;
+use std::sync::LazyLock;
 
-/// A process's secret for hashing.
+/// A secret for hashing.
 #[derive(Clone)]
 pub struct Seed(FixedState);
+
+/// Tests have no secret, so that a failure can be repeated.
+static OF_PROCESS: LazyLock<Seed> =
+    LazyLock::new(|| Seed::new(if cfg!(test) { 1 } else { Rng::from_os().next_u64() }));
 
 impl Seed {
     pub fn new(seed: u64) -> Seed {
         Seed(FixedState::with_seed(seed))
+    }
+
+    /// The secret of this process, drawn at its first use. All collections share it: they can be
+    /// many, and a seed of its own would cost each of them memory.
+    #[inline]
+    pub fn of_process() -> &'static Seed {
+        &OF_PROCESS
     }
 
     #[inline]

@@ -1,9 +1,10 @@
 //! The commands: one file a family, one row and one function a command.
 
 pub mod connection;
+pub mod hash;
 pub mod string;
 
 use crate::server::command::Command;
 
 /// Every family, in the order of the documentation.
-pub const FAMILIES: &[&[Command]] = &[connection::COMMANDS, string::COMMANDS];
+pub const FAMILIES: &[&[Command]] = &[connection::COMMANDS, string::COMMANDS, hash::COMMANDS];

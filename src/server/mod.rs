@@ -16,6 +16,8 @@ pub mod log;
 pub mod logging;
 pub mod start;
 pub mod stats;
+#[cfg(test)]
+pub mod testing;
 pub mod tick;
 
 use crate::base::clock::Clock;

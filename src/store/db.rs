@@ -210,6 +210,15 @@ impl Keyspace {
         Edit { keys: self, place, changed: false }
     }
 
+    /// Opens a key for change; one that does not exist is created with this value first.
+    #[inline]
+    pub fn upsert(&mut self, key: &[u8], value: NewValue<'_>) -> Edit<'_> {
+        match self.locate(key) {
+            Some(place) => self.open(place),
+            None => self.insert(key, value, None),
+        }
+    }
+
     /// Creates a key that does not exist (as [`Keyspace::edit`] has just told).
     #[inline]
     pub fn insert(&mut self, key: &[u8], value: NewValue<'_>, expire_at: Option<i64>) -> Edit<'_> {

@@ -5,6 +5,7 @@
 //! one is an [`Object`]. A type changes its value through [`Slot`], which its tests implement
 //! over a plain vector and the store over a record.
 
+pub mod entry;
 pub mod hash;
 pub mod string;
 

@@ -1,0 +1,519 @@
+//! Commands on hashes.
+
+#[cfg(test)]
+mod tests;
+
+use crate::base::glob;
+use crate::base::number::{LongDouble, parse_i64, parse_u64};
+use crate::resp::Args;
+use crate::server::command::{Begin, Command, Find, Group, Keys, READ_KEY, flag::*};
+use crate::server::ctx::Ctx;
+use crate::server::error::Error;
+use crate::store::{Edit, Keyspace, NewValue};
+use crate::types::hash::{self, Hash, Limits};
+use crate::types::{Inline, Slot, Value};
+
+/// The first argument is the one key; what is done to it is said by the flags.
+const fn key(flags: &'static [&'static str]) -> Keys {
+    Keys { flags, begin: Begin::Index(1), find: Find::Range { last: 0, step: 1, limit: 0 } }
+}
+
+const BASE: Command = Command { since: "2.0.0", group: Group::Hash, ..Command::BASE };
+
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "hdel",
+        summary: "Removes fields from a hash, and the key with the last of them",
+        complexity: "O(N) for N fields given",
+        arity: -3,
+        flags: WRITE | FAST,
+        keys: &[key(&["RW", "delete"])],
+        args: "key field [field ...]",
+        history: &[("2.4.0", "Takes several fields")],
+        handler: hdel,
+        ..BASE
+    },
+    Command {
+        name: "hexists",
+        summary: "Tells whether a hash has a field",
+        arity: 3,
+        flags: READONLY | FAST,
+        keys: &[key(&["RO"])],
+        args: "key field",
+        handler: hexists,
+        ..BASE
+    },
+    Command {
+        name: "hget",
+        summary: "Returns the value of a field of a hash",
+        arity: 3,
+        flags: READONLY | FAST,
+        keys: &[READ_KEY],
+        args: "key field",
+        handler: hget,
+        ..BASE
+    },
+    Command {
+        name: "hgetall",
+        summary: "Returns all fields of a hash with their values",
+        complexity: "O(N) for a hash of N fields",
+        arity: 2,
+        flags: READONLY,
+        keys: &[READ_KEY],
+        args: "key",
+        tips: &["nondeterministic_output_order"],
+        handler: hgetall,
+        ..BASE
+    },
+    Command {
+        name: "hincrby",
+        summary: "Adds to the integer in a field of a hash, which is 0 if there is none",
+        arity: 4,
+        flags: WRITE | DENYOOM | FAST,
+        keys: &[key(&["RW", "access", "update"])],
+        args: "key field increment",
+        handler: hincrby,
+        ..BASE
+    },
+    Command {
+        name: "hincrbyfloat",
+        summary: "Adds to the number in a field of a hash, which is 0 if there is none",
+        since: "2.6.0",
+        arity: 4,
+        flags: WRITE | DENYOOM | FAST,
+        keys: &[key(&["RW", "access", "update"])],
+        args: "key field increment:double",
+        handler: hincrbyfloat,
+        ..BASE
+    },
+    Command {
+        name: "hkeys",
+        summary: "Returns all fields of a hash",
+        complexity: "O(N) for a hash of N fields",
+        arity: 2,
+        flags: READONLY,
+        keys: &[READ_KEY],
+        args: "key",
+        tips: &["nondeterministic_output_order"],
+        handler: hkeys,
+        ..BASE
+    },
+    Command {
+        name: "hlen",
+        summary: "Returns how many fields a hash has",
+        arity: 2,
+        flags: READONLY | FAST,
+        keys: &[key(&["RO"])],
+        args: "key",
+        handler: hlen,
+        ..BASE
+    },
+    Command {
+        name: "hmget",
+        summary: "Returns the values of several fields of a hash",
+        complexity: "O(N) for N fields given",
+        arity: -3,
+        flags: READONLY | FAST,
+        keys: &[READ_KEY],
+        args: "key field [field ...]",
+        handler: hmget,
+        ..BASE
+    },
+    Command {
+        name: "hmset",
+        summary: "Sets several fields of a hash",
+        complexity: "O(N) for N fields given",
+        arity: -4,
+        flags: WRITE | DENYOOM | FAST,
+        keys: &[key(&["RW", "update"])],
+        args: "key field value [field value ...]",
+        deprecated: Some(("`HSET` with multiple field-value pairs", "4.0.0")),
+        handler: hmset,
+        ..BASE
+    },
+    Command {
+        name: "hrandfield",
+        summary: "Returns fields of a hash drawn at random",
+        since: "6.2.0",
+        complexity: "O(N) for N fields returned",
+        arity: -2,
+        flags: READONLY,
+        keys: &[READ_KEY],
+        args: "key [count [WITHVALUES]]",
+        tips: &["nondeterministic_output"],
+        handler: hrandfield,
+        ..BASE
+    },
+    Command {
+        name: "hscan",
+        summary: "Goes through the fields of a hash in steps",
+        since: "2.8.0",
+        complexity: "O(1) for a step, O(N) for all steps through a hash of N fields",
+        arity: -3,
+        flags: READONLY,
+        keys: &[READ_KEY],
+        args: "key cursor [MATCH pattern] [COUNT count]",
+        tips: &["nondeterministic_output"],
+        handler: hscan,
+        ..BASE
+    },
+    Command {
+        name: "hset",
+        summary: "Sets fields of a hash, which is created if there is none",
+        complexity: "O(N) for N fields given",
+        arity: -4,
+        flags: WRITE | DENYOOM | FAST,
+        keys: &[key(&["RW", "update"])],
+        args: "key field value [field value ...]",
+        history: &[("4.0.0", "Takes several fields with their values")],
+        handler: hset,
+        ..BASE
+    },
+    Command {
+        name: "hsetnx",
+        summary: "Sets a field of a hash unless the hash has it",
+        arity: 4,
+        flags: WRITE | DENYOOM | FAST,
+        keys: &[key(&["RW", "insert"])],
+        args: "key field value",
+        handler: hsetnx,
+        ..BASE
+    },
+    Command {
+        name: "hstrlen",
+        summary: "Returns how long the value of a field of a hash is",
+        since: "3.2.0",
+        arity: 3,
+        flags: READONLY | FAST,
+        keys: &[key(&["RO"])],
+        args: "key field",
+        handler: hstrlen,
+        ..BASE
+    },
+    Command {
+        name: "hvals",
+        summary: "Returns all values of a hash",
+        complexity: "O(N) for a hash of N fields",
+        arity: 2,
+        flags: READONLY,
+        keys: &[READ_KEY],
+        args: "key",
+        tips: &["nondeterministic_output_order"],
+        handler: hvals,
+        ..BASE
+    },
+];
+
+#[inline]
+fn hash_of(value: Value<'_>) -> Result<Hash<'_>, Error> {
+    Hash::of(value).ok_or(Error::WRONG_TYPE)
+}
+
+/// The hash at a key, if there is one, read on behalf of a client.
+#[inline]
+fn read<'a>(keys: &'a mut Keyspace, key: &[u8]) -> Result<Option<Hash<'a>>, Error> {
+    keys.read(key).map(|view| hash_of(view.value())).transpose()
+}
+
+/// The hash at a key, for change. A new one is empty, and must not stay so.
+#[inline]
+fn upsert<'a>(keys: &'a mut Keyspace, key: &[u8]) -> Result<Edit<'a>, Error> {
+    let edit = keys.upsert(key, NewValue::Inline(Inline::Hash, b""));
+    hash_of(edit.value())?;
+    Ok(edit)
+}
+
+fn limits(ctx: &Ctx) -> Limits {
+    let config = &ctx.server.config;
+    Limits { entries: config.hash_max_listpack_entries, value: config.hash_max_listpack_value }
+}
+
+/// Sets the fields given as arguments; returns how many of them are new.
+fn set_fields(ctx: &mut Ctx) -> Result<i64, Error> {
+    if !ctx.args.len().is_multiple_of(2) {
+        return Err(Error::arity(&ctx.entry.full_name));
+    }
+    let limits = limits(ctx);
+    let mut edit = upsert(ctx.keys, ctx.args.get(1))?;
+    let mut new = 0;
+    for at in (2..ctx.args.len()).step_by(2) {
+        let is_new = hash::insert(&mut edit, ctx.args.get(at), ctx.args.get(at + 1), &limits);
+        new += i64::from(is_new);
+    }
+    Ok(new)
+}
+
+fn hset(ctx: &mut Ctx) -> Result<(), Error> {
+    let new = set_fields(ctx)?;
+    ctx.out.int(new);
+    Ok(())
+}
+
+fn hmset(ctx: &mut Ctx) -> Result<(), Error> {
+    set_fields(ctx)?;
+    ctx.out.ok();
+    Ok(())
+}
+
+fn hsetnx(ctx: &mut Ctx) -> Result<(), Error> {
+    let limits = limits(ctx);
+    let (field, value) = (ctx.arg(2), ctx.arg(3));
+    let mut edit = upsert(ctx.keys, ctx.args.get(1))?;
+    let is_new = hash_of(edit.value())?.get(field).is_none();
+    if is_new {
+        hash::insert(&mut edit, field, value, &limits);
+    }
+    ctx.out.int(is_new.into());
+    Ok(())
+}
+
+fn hdel(ctx: &mut Ctx) -> Result<(), Error> {
+    let mut removed = 0;
+    if let Some(mut edit) = ctx.keys.edit(ctx.args.get(1)) {
+        hash_of(edit.value())?;
+        for field in ctx.args.from(2).iter() {
+            removed += i64::from(hash::remove(&mut edit, field));
+        }
+        if hash_of(edit.value())?.is_empty() {
+            edit.remove();
+        }
+    }
+    ctx.out.int(removed);
+    Ok(())
+}
+
+fn hincrby(ctx: &mut Ctx) -> Result<(), Error> {
+    let increment = ctx.int_arg(3)?;
+    let limits = limits(ctx);
+    let field = ctx.arg(2);
+    // Nothing fails after this if the hash is new: its field counts as 0.
+    let mut edit = upsert(ctx.keys, ctx.args.get(1))?;
+    let old = match hash_of(edit.value())?.get(field) {
+        None => 0,
+        Some(text) => parse_i64(text).ok_or(Error::Static("ERR hash value is not an integer"))?,
+    };
+    let overflow = Error::Static("ERR increment or decrement would overflow");
+    let new = old.checked_add(increment).ok_or(overflow)?;
+    hash::insert(&mut edit, field, itoa::Buffer::new().format(new).as_bytes(), &limits);
+    ctx.out.int(new);
+    Ok(())
+}
+
+fn hincrbyfloat(ctx: &mut Ctx) -> Result<(), Error> {
+    let increment = LongDouble::parse(ctx.arg(3)).ok_or(Error::NOT_A_FLOAT)?;
+    if !increment.is_finite() {
+        return Err(Error::Static("ERR value is NaN or Infinity"));
+    }
+    let limits = limits(ctx);
+    let (key, field) = (ctx.arg(1), ctx.arg(2));
+    // Nothing fails after this if the hash is new: its field counts as 0.
+    let mut edit = upsert(ctx.keys, key)?;
+    let new = match hash_of(edit.value())?.get(field) {
+        None => increment,
+        Some(text) => {
+            let old = LongDouble::parse(text);
+            old.ok_or(Error::Static("ERR hash value is not a float"))? + increment
+        }
+    };
+    if !new.is_finite() {
+        return Err(Error::Static("ERR increment would produce NaN or Infinity"));
+    }
+    let text = new.to_human();
+    hash::insert(&mut edit, field, &text, &limits);
+    drop(edit);
+    ctx.out.bulk(&text);
+    // Whoever repeats the command must not add with other arithmetic.
+    ctx.propagate([b"HSET", key, field, &text]);
+    Ok(())
+}
+
+fn hget(ctx: &mut Ctx) -> Result<(), Error> {
+    let hash = read(ctx.keys, ctx.args.get(1))?;
+    match hash.and_then(|hash| hash.get(ctx.args.get(2))) {
+        Some(value) => ctx.out.bulk(value),
+        None => ctx.out.null(),
+    }
+    Ok(())
+}
+
+fn hmget(ctx: &mut Ctx) -> Result<(), Error> {
+    let hash = read(ctx.keys, ctx.args.get(1))?;
+    let fields = ctx.args.from(2);
+    ctx.out.array(fields.len());
+    for field in fields.iter() {
+        match hash.and_then(|hash| hash.get(field)) {
+            Some(value) => ctx.out.bulk(value),
+            None => ctx.out.null(),
+        }
+    }
+    Ok(())
+}
+
+fn hexists(ctx: &mut Ctx) -> Result<(), Error> {
+    let hash = read(ctx.keys, ctx.args.get(1))?;
+    let value = hash.and_then(|hash| hash.get(ctx.args.get(2)));
+    ctx.out.int(value.is_some().into());
+    Ok(())
+}
+
+fn hstrlen(ctx: &mut Ctx) -> Result<(), Error> {
+    let hash = read(ctx.keys, ctx.args.get(1))?;
+    let value = hash.and_then(|hash| hash.get(ctx.args.get(2)));
+    ctx.out.int(value.map_or(0, <[u8]>::len) as i64);
+    Ok(())
+}
+
+fn hlen(ctx: &mut Ctx) -> Result<(), Error> {
+    let hash = read(ctx.keys, ctx.args.get(1))?;
+    ctx.out.int(hash.map_or(0, |hash| hash.len()) as i64);
+    Ok(())
+}
+
+fn hgetall(ctx: &mut Ctx) -> Result<(), Error> {
+    let hash = read(ctx.keys, ctx.args.get(1))?;
+    ctx.out.map(hash.map_or(0, |hash| hash.len()));
+    hash.iter().flat_map(Hash::iter).for_each(|(field, value)| {
+        ctx.out.bulk(field);
+        ctx.out.bulk(value);
+    });
+    Ok(())
+}
+
+fn hkeys(ctx: &mut Ctx) -> Result<(), Error> {
+    let hash = read(ctx.keys, ctx.args.get(1))?;
+    ctx.out.array(hash.map_or(0, |hash| hash.len()));
+    hash.iter().flat_map(Hash::iter).for_each(|(field, _)| ctx.out.bulk(field));
+    Ok(())
+}
+
+fn hvals(ctx: &mut Ctx) -> Result<(), Error> {
+    let hash = read(ctx.keys, ctx.args.get(1))?;
+    ctx.out.array(hash.map_or(0, |hash| hash.len()));
+    hash.iter().flat_map(Hash::iter).for_each(|(_, value)| ctx.out.bulk(value));
+    Ok(())
+}
+
+fn hrandfield(ctx: &mut Ctx) -> Result<(), Error> {
+    if ctx.args.len() == 2 {
+        let hash = read(ctx.keys, ctx.args.get(1))?;
+        match hash.and_then(|hash| hash.random(&mut ctx.server.rng)) {
+            Some((field, _)) => ctx.out.bulk(field),
+            None => ctx.out.null(),
+        }
+        return Ok(());
+    }
+    let (count, with_values) = random_options(ctx)?;
+    let Some(hash) = read(ctx.keys, ctx.args.get(1))? else {
+        ctx.out.array(0);
+        return Ok(());
+    };
+    let wanted = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
+    let len = if count < 0 { wanted } else { wanted.min(hash.len()) };
+    let (out, rng) = (&mut *ctx.out, &mut ctx.server.rng);
+    let pairs = with_values && out.is_resp3();
+    out.array(if with_values && !pairs { len * 2 } else { len });
+    let write = |(field, value)| {
+        if pairs {
+            out.array(2);
+        }
+        out.bulk(field);
+        if with_values {
+            out.bulk(value);
+        }
+    };
+    if count < 0 {
+        hash.draw(len as u64, rng, write);
+    } else {
+        hash.sample(len, rng, write);
+    }
+    Ok(())
+}
+
+/// The count of HRANDFIELD, and whether values are wanted. A reply holds twice the count then, and
+/// says so in a signed number.
+fn random_options(ctx: &Ctx) -> Result<(i64, bool), Error> {
+    let count = ctx.int_arg(2)?;
+    if count == i64::MIN {
+        let (least, most) = (-i64::MAX, i64::MAX);
+        let text = format!("ERR value is out of range, value must between {least} and {most}");
+        return Err(Error::Text(text));
+    }
+    let with_values = ctx.args.len() > 3;
+    if ctx.args.len() > 4 || with_values && !ctx.is_word(3, "withvalues") {
+        return Err(Error::SYNTAX);
+    }
+    if with_values && count.unsigned_abs() > i64::MAX as u64 / 2 {
+        return Err(Error::OUT_OF_RANGE);
+    }
+    Ok((count, with_values))
+}
+
+/// Empty lines of a large hash's table are steps as well: so many for each field asked for, at
+/// most.
+const STEPS_PER_FIELD: u64 = 10;
+
+fn hscan(ctx: &mut Ctx) -> Result<(), Error> {
+    let mut cursor = scan_cursor(ctx.arg(2)).ok_or(Error::Static("ERR invalid cursor"))?;
+    // Redis looks at the options only if there is something to scan.
+    let hash = read(ctx.keys, ctx.args.get(1))?;
+    let Some(hash) = hash else {
+        ctx.out.array(2);
+        ctx.out.bulk(b"0");
+        ctx.out.array(0);
+        return Ok(());
+    };
+    let (pattern, count) = scan_options(ctx.args.from(3))?;
+    let mut found = Vec::new();
+    let mut visited = 0;
+    let mut steps = count.saturating_mul(STEPS_PER_FIELD);
+    loop {
+        cursor = hash.scan(cursor, |(field, value)| {
+            visited += 1;
+            if pattern.is_none_or(|pattern| glob::matches(pattern, field, false)) {
+                found.push((field, value));
+            }
+        });
+        steps -= 1;
+        if cursor == 0 || visited >= count || steps == 0 {
+            break;
+        }
+    }
+    ctx.out.array(2);
+    ctx.out.bulk(itoa::Buffer::new().format(cursor).as_bytes());
+    ctx.out.array(found.len() * 2);
+    for (field, value) in found {
+        ctx.out.bulk(field);
+        ctx.out.bulk(value);
+    }
+    Ok(())
+}
+
+/// A cursor as C's `strtoul` reads it: nothing is 0, and a minus counts down from 2^64. Only
+/// blanks in front are refused.
+fn scan_cursor(text: &[u8]) -> Option<u64> {
+    match text {
+        [] => Some(0),
+        [b'-', b'0'..=b'9', ..] => parse_u64(&text[1..]).map(u64::wrapping_neg),
+        [b'+' | b'0'..=b'9', ..] => parse_u64(text),
+        _ => None,
+    }
+}
+
+/// The pattern and the count in the options of HSCAN.
+fn scan_options(options: Args<'_>) -> Result<(Option<&[u8]>, u64), Error> {
+    let (mut pattern, mut count) = (None, 10);
+    for at in (0..options.len()).step_by(2) {
+        let word = options.get(at);
+        if at + 1 == options.len() {
+            return Err(Error::SYNTAX);
+        } else if word.eq_ignore_ascii_case(b"match") {
+            pattern = Some(options.get(at + 1)).filter(|pattern| *pattern != b"*");
+        } else if word.eq_ignore_ascii_case(b"count") {
+            let number = parse_i64(options.get(at + 1)).ok_or(Error::NOT_AN_INTEGER)?;
+            count = u64::try_from(number).ok().filter(|&n| n > 0).ok_or(Error::SYNTAX)?;
+        } else {
+            return Err(Error::SYNTAX);
+        }
+    }
+    Ok((pattern, count))
+}

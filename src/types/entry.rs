@@ -1,0 +1,369 @@
+//! Entries of large collections: a field and its value in one allocation, and the table that owns
+//! them. A set's members are fields with an empty value.
+//!
+//! ```text
+//! field  1 byte   length of the field, below 255; 255 says that two lengths of 6 bytes follow
+//! value  1 byte   length of the value
+//! field bytes
+//! value bytes
+//! ```
+//!
+//! A table keeps 8 bytes for an entry besides this block, and allocators round blocks up to 16:
+//! a wider header would cost most entries nothing and some of them 16 bytes. Must not know what
+//! the bytes mean.
+#![allow(unsafe_code)]
+
+use crate::base::hash::Seed;
+use crate::base::rng::Rng;
+use crate::base::table::Table;
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
+use std::ptr::NonNull;
+
+pub use crate::base::table::Place;
+
+/// A field and its value.
+pub type Pair<'a> = (&'a [u8], &'a [u8]);
+
+/// The first byte of an entry whose lengths do not fit a byte each.
+const WIDE: u8 = 0xFF;
+const NARROW_HEADER: usize = 2;
+const LENGTH_BYTES: usize = 6;
+const WIDE_HEADER: usize = 1 + 2 * LENGTH_BYTES;
+
+/// The lengths an entry's header declares.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Shape {
+    field: usize,
+    value: usize,
+}
+
+impl Shape {
+    #[inline]
+    fn is_wide(self) -> bool {
+        self.field >= WIDE as usize || self.value > 0xFF
+    }
+
+    #[inline]
+    fn header(self) -> usize {
+        if self.is_wide() { WIDE_HEADER } else { NARROW_HEADER }
+    }
+
+    fn layout(self) -> Layout {
+        // Both are lengths of slices that exist, so the sum cannot overflow a layout in practice:
+        // the address space has 47 bits. Those 47 bits also fit the header's lengths.
+        Layout::from_size_align(self.header() + self.field + self.value, 1).expect("entry size")
+    }
+}
+
+/// An owned pointer to an entry, without a destructor. Every value of this type points to a block
+/// that [`Entry::new`] made and [`Entry::free`] has not freed: it is private to this module, and
+/// [`Entries`] keeps exactly one of each as a word of its table.
+#[derive(Clone, Copy)]
+struct Entry(NonNull<u8>);
+
+impl Entry {
+    fn new(field: &[u8], value: &[u8]) -> Entry {
+        let shape = Shape { field: field.len(), value: value.len() };
+        // SAFETY: the size is not zero, as there is always a header.
+        let pointer = unsafe { alloc(shape.layout()) };
+        let Some(pointer) = NonNull::new(pointer) else { handle_alloc_error(shape.layout()) };
+        let mut entry = Entry(pointer);
+        entry.write_header(shape);
+        entry.write(shape.header(), field);
+        entry.write(shape.header() + field.len(), value);
+        entry
+    }
+
+    #[inline]
+    fn word(self) -> u64 {
+        self.0.as_ptr().expose_provenance() as u64
+    }
+
+    /// The entry behind a word of the table of [`Entries`].
+    #[inline]
+    fn from_word(word: u64) -> Entry {
+        // A place that is no longer valid gives 0; that it could give another word is no harm.
+        let pointer = std::ptr::with_exposed_provenance_mut(word as usize);
+        Entry(NonNull::new(pointer).expect("a place of this table"))
+    }
+
+    /// Bytes of the block. Callers tie 'a to a borrow of the entry's owner.
+    #[inline]
+    fn slice<'a>(self, at: usize, len: usize) -> &'a [u8] {
+        // SAFETY: the block lives, and callers pass ranges within the shape its header declares,
+        // all of which `new` or `set_value` has written.
+        unsafe { std::slice::from_raw_parts(self.0.as_ptr().add(at), len) }
+    }
+
+    fn write(&mut self, at: usize, bytes: &[u8]) {
+        // SAFETY: callers pass ranges within the block. `bytes` is not part of it: they come from
+        // outside of `Entries`, which is borrowed exclusively or does not hold this entry yet.
+        unsafe {
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.0.as_ptr().add(at), bytes.len());
+        }
+    }
+
+    fn write_header(&mut self, shape: Shape) {
+        if shape.is_wide() {
+            self.write(0, &[WIDE]);
+            self.write(1, &(shape.field as u64).to_le_bytes()[..LENGTH_BYTES]);
+            self.write(1 + LENGTH_BYTES, &(shape.value as u64).to_le_bytes()[..LENGTH_BYTES]);
+        } else {
+            self.write(0, &[shape.field as u8, shape.value as u8]);
+        }
+    }
+
+    #[inline]
+    fn shape(self) -> Shape {
+        match *self.slice(0, NARROW_HEADER) {
+            [field, value] if field != WIDE => {
+                Shape { field: field as usize, value: value as usize }
+            }
+            _ => Shape { field: self.length(1), value: self.length(1 + LENGTH_BYTES) },
+        }
+    }
+
+    fn length(self, at: usize) -> usize {
+        let mut bytes = [0; 8];
+        bytes[..LENGTH_BYTES].copy_from_slice(self.slice(at, LENGTH_BYTES));
+        u64::from_le_bytes(bytes) as usize
+    }
+
+    #[inline]
+    fn field<'a>(self) -> &'a [u8] {
+        let shape = self.shape();
+        self.slice(shape.header(), shape.field)
+    }
+
+    #[inline]
+    fn pair<'a>(self) -> Pair<'a> {
+        let shape = self.shape();
+        let value_at = shape.header() + shape.field;
+        (self.slice(shape.header(), shape.field), self.slice(value_at, shape.value))
+    }
+
+    /// Overwrites the value. The entry may move: the caller must store the new [`Entry::word`].
+    fn set_value(&mut self, value: &[u8]) {
+        let old = self.shape();
+        let new = Shape { field: old.field, value: value.len() };
+        if new.header() != old.header() {
+            let moved = Entry::new(self.field(), value);
+            std::mem::replace(self, moved).free();
+            return;
+        }
+        if new != old {
+            let size = new.layout().size();
+            // SAFETY: the block was allocated with this layout, and the new size is not zero.
+            let pointer = unsafe { realloc(self.0.as_ptr(), old.layout(), size) };
+            let Some(pointer) = NonNull::new(pointer) else { handle_alloc_error(new.layout()) };
+            self.0 = pointer;
+            self.write_header(new);
+        }
+        self.write(new.header() + new.field, value);
+    }
+
+    fn free(self) {
+        // SAFETY: the block was allocated with this layout, and the caller gives up the only
+        // pointer to it.
+        unsafe { dealloc(self.0.as_ptr(), self.shape().layout()) };
+    }
+}
+
+/// A hash table of entries, each field at most once. It grows and shrinks in bounded steps, and
+/// SCAN's guarantee holds for its cursors.
+#[derive(Default)]
+pub struct Entries {
+    /// Each word is an entry that only this table owns.
+    table: Table,
+}
+
+#[inline]
+fn hash(field: &[u8]) -> u64 {
+    Seed::of_process().hash(field)
+}
+
+impl Entries {
+    pub fn new() -> Entries {
+        Entries::default()
+    }
+
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// Where a field's entry is. The place is valid until an entry is inserted or removed.
+    #[inline]
+    pub fn find(&self, field: &[u8]) -> Option<Place> {
+        self.table.find(hash(field), |word| Entry::from_word(word).field() == field)
+    }
+
+    #[inline]
+    pub fn get(&self, place: Place) -> Pair<'_> {
+        Entry::from_word(self.table.get(place)).pair()
+    }
+
+    /// Adds an entry for a field that has none, as [`Entries::find`] has just told.
+    pub fn insert(&mut self, field: &[u8], value: &[u8]) -> Place {
+        let entry = Entry::new(field, value);
+        let rehash = |word| hash(Entry::from_word(word).field());
+        self.table.insert(hash(field), entry.word(), rehash)
+    }
+
+    pub fn set_value(&mut self, place: Place, value: &[u8]) {
+        let mut entry = Entry::from_word(self.table.get(place));
+        entry.set_value(value);
+        self.table.replace(place, entry.word());
+    }
+
+    pub fn remove(&mut self, place: Place) {
+        let entry = Entry::from_word(self.table.get(place));
+        self.table.remove(place);
+        entry.free();
+    }
+
+    /// Every entry, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = Pair<'_>> {
+        self.table.iter().map(|word| Entry::from_word(word).pair())
+    }
+
+    /// An entry drawn with equal chances.
+    pub fn random(&self, rng: &mut Rng) -> Option<Pair<'_>> {
+        self.table.random(rng).map(|word| Entry::from_word(word).pair())
+    }
+
+    /// A step of SCAN: visits some entries and returns the next cursor, 0 at the end.
+    pub fn scan<'a>(&'a self, cursor: u64, mut visit: impl FnMut(Pair<'a>)) -> u64 {
+        self.table.scan(cursor, |word| visit(Entry::from_word(word).pair()))
+    }
+}
+
+impl Clone for Entries {
+    fn clone(&self) -> Entries {
+        let mut copy = Entries::new();
+        for (field, value) in self.iter() {
+            copy.insert(field, value);
+        }
+        copy
+    }
+}
+
+impl Drop for Entries {
+    fn drop(&mut self) {
+        while self.table.drain_some(|word| Entry::from_word(word).free()) {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    /// Miri is slow, and looks at what is done rather than how often.
+    const CASES: u32 = if cfg!(miri) { 4 } else { 256 };
+    const STEPS: usize = if cfg!(miri) { 100 } else { 2000 };
+
+    /// Lengths on both sides of those where the header changes.
+    const LENGTHS: [usize; 8] =
+        [0, 1, 14, 254, 255, 256, 257, if cfg!(miri) { 300 } else { 70_000 }];
+
+    #[test]
+    fn lengths_of_all_sizes_come_back() {
+        let bytes = |len: usize, first: usize| -> Vec<u8> {
+            (first..first + len).map(|n| n as u8).collect()
+        };
+        let mut entries = Entries::new();
+        for field in LENGTHS {
+            let place = entries.insert(&bytes(field, 1), b"");
+            for value in LENGTHS.into_iter().chain(LENGTHS.into_iter().rev()) {
+                entries.set_value(place, &bytes(value, 7));
+                assert!(entries.get(place) == (&bytes(field, 1), &bytes(value, 7)));
+            }
+        }
+        assert_eq!(entries.len(), LENGTHS.len());
+    }
+
+    #[test]
+    fn small_entries_have_two_bytes_more_than_their_data() {
+        assert_eq!(Shape { field: 16, value: 32 }.layout().size(), 50);
+        assert_eq!(Shape { field: 254, value: 255 }.layout().size(), 511);
+        assert_eq!(Shape { field: 255, value: 0 }.layout().size(), 268);
+        assert_eq!(Shape { field: 0, value: 256 }.layout().size(), 269);
+    }
+
+    #[test]
+    #[should_panic(expected = "a place of this table")]
+    fn a_place_that_is_gone_is_refused() {
+        let mut entries = Entries::new();
+        entries.insert(b"stays", b"");
+        let place = entries.insert(b"goes", b"");
+        entries.remove(place);
+        entries.get(place);
+    }
+
+    #[test]
+    fn a_table_can_be_freed_by_another_thread() {
+        let mut entries = Entries::new();
+        for n in 0..100u8 {
+            entries.insert(&[n], &[n, n]);
+        }
+        std::thread::spawn(move || assert_eq!(entries.iter().count(), 100)).join().unwrap();
+    }
+
+    fn contents(entries: &Entries) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        entries.iter().map(|(field, value)| (field.to_vec(), value.to_vec())).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(CASES))]
+        #[test]
+        fn agrees_with_a_map(
+            steps in prop::collection::vec((0u8..8, 0u16..500, 0usize..40), 1..STEPS),
+        ) {
+            let mut entries = Entries::new();
+            let mut model = BTreeMap::new();
+            for (action, name, len) in steps {
+                let field = name.to_string().into_bytes();
+                let place = entries.find(&field);
+                prop_assert_eq!(place.is_some(), model.contains_key(&field));
+                match (action, place) {
+                    (0..6, None) => {
+                        let value = vec![b'x'; len * 10];
+                        entries.insert(&field, &value);
+                        model.insert(field, value);
+                    }
+                    (0..4, Some(place)) => {
+                        let value = vec![b'y'; len * 10];
+                        entries.set_value(place, &value);
+                        model.insert(field, value);
+                    }
+                    (_, Some(place)) => {
+                        prop_assert_eq!(entries.get(place).0, &field);
+                        entries.remove(place);
+                        model.remove(&field);
+                    }
+                    (_, None) => {}
+                }
+            }
+            prop_assert_eq!(entries.len(), model.len());
+            prop_assert_eq!(&contents(&entries), &model);
+            let copy = entries.clone();
+            drop(entries);
+            prop_assert_eq!(&contents(&copy), &model);
+            let mut scanned = BTreeSet::new();
+            let mut cursor = 0;
+            loop {
+                cursor = copy.scan(cursor, |(field, _)| _ = scanned.insert(field));
+                if cursor == 0 {
+                    break;
+                }
+            }
+            prop_assert!(scanned.into_iter().eq(model.keys()));
+        }
+    }
+}
