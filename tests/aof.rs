@@ -7,8 +7,9 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use goredis::persist::aof::{Aof, Args, Fsync, Loader, Options, Step};
+use goredis::persist::aof::{Aof, Fsync, Loader, Options, Step};
 use goredis::persist::files::{Faults, FaultyFiles, RealFiles};
+use goredis::resp::Args;
 
 const LIMIT: Duration = Duration::from_secs(20);
 

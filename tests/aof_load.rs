@@ -4,8 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use goredis::persist::aof::{Aof, Args, Loader, Options, Step};
+use goredis::persist::aof::{Aof, Loader, Options, Step};
 use goredis::persist::files::RealFiles;
+use goredis::resp::Args;
 
 struct Bench {
     dir: tempfile::TempDir,

@@ -607,7 +607,9 @@ mod tests {
             let mut steps = steps.into_iter();
             let mut cursor = 0;
             loop {
-                cursor = table.scan(cursor, |word| drop(seen.insert(word)));
+                cursor = table.scan(cursor, |word| {
+                    seen.insert(word);
+                });
                 if cursor == 0 {
                     break;
                 }

@@ -299,7 +299,10 @@ impl Loader {
         if !current.source.is_last {
             return Err(LoadError {
                 lines: vec![
-                    format!("Unexpected end of the append only file {name} at offset {at}."),
+                    format!(
+                        "Unexpected end of file reading the append only file {name}, \
+                         at offset {at}."
+                    ),
                     "Fatal error: the truncated file is not the last file".to_string(),
                 ],
             });
