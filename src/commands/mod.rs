@@ -2,9 +2,11 @@
 
 pub mod connection;
 pub mod hash;
+pub mod memory;
 pub mod string;
 
 use crate::server::command::Command;
 
 /// Every family, in the order of the documentation.
-pub const FAMILIES: &[&[Command]] = &[connection::COMMANDS, string::COMMANDS, hash::COMMANDS];
+pub const FAMILIES: &[&[Command]] =
+    &[connection::COMMANDS, string::COMMANDS, hash::COMMANDS, memory::COMMANDS];

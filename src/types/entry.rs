@@ -236,6 +236,15 @@ impl Entries {
         self.table.random(rng).map(|word| Entry::from_word(word).pair())
     }
 
+    /// About how many bytes of memory it takes, judged by so many entries (all if 0).
+    pub fn memory(&self, samples: usize) -> usize {
+        let looked_at = if samples == 0 { self.len() } else { samples.min(self.len()) };
+        let size = |word| super::allocated(Entry::from_word(word).shape().layout().size());
+        let sum: usize = self.table.iter().take(looked_at).map(size).sum();
+        let entries = sum as u128 * self.len() as u128 / looked_at.max(1) as u128;
+        entries as usize + self.table.capacity() * size_of::<u64>()
+    }
+
     /// A step of SCAN: visits some entries and returns the next cursor, 0 at the end.
     pub fn scan<'a>(&'a self, cursor: u64, mut visit: impl FnMut(Pair<'a>)) -> u64 {
         self.table.scan(cursor, |word| visit(Entry::from_word(word).pair()))

@@ -78,6 +78,25 @@ impl Object {
     }
 }
 
+impl Object {
+    /// About how many bytes of memory it takes, judged by so many of its elements (all if 0).
+    pub fn memory(&self, samples: usize) -> usize {
+        let inside = match self {
+            Object::String(bytes) => bytes.capacity(),
+            Object::Hash(table) => table.memory(samples),
+        };
+        size_of::<Object>() + inside
+    }
+}
+
+/// Allocators hand out blocks of sizes that are multiples of this, in bytes.
+const BLOCK: usize = 16;
+
+/// What a block of so many bytes takes of an allocator.
+pub fn allocated(bytes: usize) -> usize {
+    bytes.next_multiple_of(BLOCK)
+}
+
 /// A value as it is read.
 #[derive(Clone, Copy)]
 pub enum Value<'a> {
