@@ -30,10 +30,9 @@ pub mod flag {
     pub const NO_MANDATORY_KEYS: u32 = 1 << 19;
     pub const PROTECTED: u32 = 1 << 20;
     pub const TOUCHES_ARBITRARY_KEYS: u32 = 1 << 21;
-    /// The reply must go out even under CLIENT REPLY OFF or SKIP: CLIENT itself.
-    pub const ANSWERS_ALWAYS: u32 = 1 << 22;
 
-    /// Names as COMMAND INFO gives them, in its order.
+    /// Names as COMMAND INFO gives them, in its order. Redis keeps MAY_REPLICATE, PROTECTED and
+    /// TOUCHES_ARBITRARY_KEYS to itself.
     pub const NAMES: &[(u32, &str)] = &[
         (WRITE, "write"),
         (READONLY, "readonly"),
@@ -49,14 +48,11 @@ pub mod flag {
         (ASKING, "asking"),
         (FAST, "fast"),
         (NO_AUTH, "no_auth"),
-        (MAY_REPLICATE, "may_replicate"),
         (NO_MANDATORY_KEYS, "no_mandatory_keys"),
-        (PROTECTED, "protected"),
         (NO_ASYNC_LOADING, "no_async_loading"),
         (NO_MULTI, "no_multi"),
         (MOVABLEKEYS, "movablekeys"),
         (ALLOW_BUSY, "allow_busy"),
-        (TOUCHES_ARBITRARY_KEYS, "touches_arbitrary_keys"),
     ];
 }
 

@@ -36,6 +36,9 @@ pub struct Server {
     pub config: Config,
     pub commands: &'static CommandTable,
     pub clients: Slab<Client>,
+    /// Keys of clients that were told to close while others had their turn; the loop, which does
+    /// not look at idle clients, closes them at the end of the tick.
+    pub doomed: Vec<usize>,
     pub stats: Stats,
     pub effects: Effects,
     pub log: Log,
@@ -61,6 +64,7 @@ impl Instance {
             config,
             commands,
             clients: Slab::new(),
+            doomed: Vec::new(),
             effects: Effects::default(),
             log: Log::default(),
             rng,

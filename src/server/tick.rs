@@ -504,6 +504,9 @@ impl EventLoop {
     /// 2. no reply may leave before the change it confirms;
     /// 3. clients that end are closed last, so that they get their replies.
     fn end_tick(&mut self) {
+        for key in std::mem::take(&mut self.instance.server.doomed) {
+            self.mark_output(key);
+        }
         let offset = self.instance.server.log.commit();
         let acknowledged = self.instance.server.log.acknowledged();
         let mut list = std::mem::take(&mut self.with_output);
