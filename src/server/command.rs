@@ -3,8 +3,13 @@
 
 use super::ctx::Ctx;
 use super::error::Error;
+use super::keys::Key;
+use crate::resp::Args;
 
 pub type Handler = fn(&mut Ctx) -> Result<(), Error>;
+
+/// Finds the keys among a command's arguments, where [`Keys`] cannot say it all.
+pub type KeyFinder = fn(Args<'_>) -> Vec<Key>;
 
 /// What the gate and COMMAND INFO know of a command. Bits of [`Command::flags`].
 pub mod flag {
@@ -165,8 +170,10 @@ pub struct Command {
     /// Access categories beyond those that follow from `flags` (see `category_names`).
     pub categories: &'static [&'static str],
     pub keys: &'static [Keys],
+    /// Asked where `keys` have the flag `variable_flags` or `incomplete`, or do not fit.
+    pub find_keys: Option<KeyFinder>,
     /// Arguments in the notation of the documentation, for instance
-    /// `key seconds [NX | XX | GT | LT]`; COMMAND DOCS parses it (`commands/docs.rs`).
+    /// `key seconds [NX | XX | GT | LT]`; COMMAND DOCS parses it (`introspect::syntax`).
     pub args: &'static str,
     /// COMMAND's tips: `nondeterministic_output`, `request_policy:all_shards`, ...
     pub tips: &'static [&'static str],
@@ -190,6 +197,7 @@ impl Command {
         flags: 0,
         categories: &[],
         keys: &[],
+        find_keys: None,
         args: "",
         tips: &[],
         history: &[],

@@ -10,6 +10,7 @@ pub mod effects;
 pub mod error;
 pub mod execute;
 pub mod gate;
+pub mod keys;
 pub mod log;
 pub mod stats;
 pub mod tick;
