@@ -10,6 +10,7 @@ pub const COMMANDS: &[Command] = &[Command {
     group: Group::Connection,
     arity: -1,
     flags: FAST,
+    categories: &["connection"],
     args: "[message]",
     tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
     handler: ping,

@@ -7,3 +7,6 @@ use crate::server::command::Command;
 
 /// Every family, in the order of the documentation.
 pub const FAMILIES: &[&[Command]] = &[connection::COMMANDS, string::COMMANDS];
+
+#[cfg(test)]
+mod rows;

@@ -10,9 +10,12 @@ pub mod effects;
 pub mod error;
 pub mod execute;
 pub mod gate;
+pub mod introspect;
 pub mod keys;
 pub mod log;
 pub mod stats;
+#[cfg(test)]
+pub mod testing;
 pub mod tick;
 
 use crate::base::clock::Clock;
