@@ -1,12 +1,14 @@
 //! The commands: one file a family, one row and one function a command.
 
+mod client;
+pub mod command;
 pub mod connection;
 pub mod string;
 
 use crate::server::command::Command;
 
 /// Every family, in the order of the documentation.
-pub const FAMILIES: &[&[Command]] = &[connection::COMMANDS, string::COMMANDS];
+pub const FAMILIES: &[&[Command]] = &[connection::COMMANDS, command::COMMANDS, string::COMMANDS];
 
 #[cfg(test)]
 mod rows;

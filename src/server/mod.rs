@@ -2,6 +2,7 @@
 //! passive; only here is decided what happens when.
 
 pub mod client;
+pub mod client_list;
 pub mod command;
 pub mod config;
 pub mod connections;
