@@ -18,7 +18,8 @@ const fn key(flags: &'static [&'static str]) -> Keys {
     Keys { flags, begin: Begin::Index(1), find: Find::Range { last: 0, step: 1, limit: 0 } }
 }
 
-const BASE: Command = Command { since: "2.0.0", group: Group::Hash, ..Command::BASE };
+const BASE: Command =
+    Command { since: "2.0.0", group: Group::Hash, categories: &["hash"], ..Command::BASE };
 
 pub const COMMANDS: &[Command] = &[
     Command {

@@ -1,5 +1,7 @@
 //! The commands: one file a family, one row and one function a command.
 
+mod client;
+pub mod command;
 pub mod connection;
 pub mod hash;
 pub mod memory;
@@ -9,4 +11,9 @@ use crate::server::command::Command;
 
 /// Every family, in the order of the documentation.
 pub const FAMILIES: &[&[Command]] =
-    &[connection::COMMANDS, string::COMMANDS, hash::COMMANDS, memory::COMMANDS];
+    &[connection::COMMANDS, command::COMMANDS, string::COMMANDS, hash::COMMANDS, memory::COMMANDS];
+
+#[cfg(test)]
+mod rows;
+#[cfg(test)]
+mod testing;

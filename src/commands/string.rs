@@ -1,8 +1,9 @@
 //! Commands on strings.
 
-use crate::server::command::{Command, Group, READ_KEY, flag::*};
+use crate::server::command::{Command, Group, Keys, READ_KEY, flag::*};
 use crate::server::ctx::Ctx;
 use crate::server::error::Error;
+use crate::server::keys;
 use crate::store::NewValue;
 use crate::store::db::Expiry;
 use crate::types::Inline;
@@ -15,6 +16,7 @@ pub const COMMANDS: &[Command] = &[
         group: Group::String,
         arity: 2,
         flags: READONLY | FAST,
+        categories: &["string"],
         keys: &[READ_KEY],
         args: "key",
         handler: get,
@@ -26,8 +28,12 @@ pub const COMMANDS: &[Command] = &[
         group: Group::String,
         arity: -3,
         flags: WRITE | DENYOOM,
-        keys: &[READ_KEY],
-        args: "key value",
+        categories: &["string"],
+        keys: &[Keys { flags: &["RW", "access", "update", "variable_flags"], ..READ_KEY }],
+        find_keys: Some(keys::of_set),
+        args: "key value condition:[NX | XX]@2.6.12 [GET]@6.2.0 expiration:[EX seconds@2.6.12 \
+               | PX milliseconds@2.6.12 | EXAT unix-time-seconds@6.2.0 \
+               | PXAT unix-time-milliseconds@6.2.0 | KEEPTTL@6.0.0]",
         handler: set,
         ..Command::BASE
     },

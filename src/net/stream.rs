@@ -29,11 +29,12 @@ impl Stream {
         Ok(())
     }
 
-    /// `ip:port` of the other side; for a unix socket, what Redis shows.
+    /// `ip:port` of the other side; for a unix socket, its path and port 0, as
+    /// Redis shows it.
     pub fn peer(&self) -> String {
         match self {
             Stream::Tcp(tcp) => address(tcp.peer_addr()),
-            Stream::Unix(_) => "/unixsocket:0".to_string(),
+            Stream::Unix(_) => self.local(),
         }
     }
 

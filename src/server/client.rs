@@ -10,6 +10,8 @@ pub enum ReplyMode {
     Off,
     /// The next command's reply is not sent.
     SkipNext,
+    /// This command's reply is not sent: how `SkipNext` looks from within that command.
+    Skip,
 }
 
 /// Whether, and when, the connection ends.
@@ -113,7 +115,9 @@ impl Client {
         self.db = 0;
         self.resp3 = false;
         self.authenticated = authenticated;
-        self.reply = ReplyMode::On;
+        if self.reply != ReplyMode::Skip {
+            self.reply = ReplyMode::On;
+        }
         self.no_evict = false;
         self.no_touch = false;
         self.name = Box::default();

@@ -3,8 +3,13 @@
 
 use super::ctx::Ctx;
 use super::error::Error;
+use super::keys::Key;
+use crate::resp::Args;
 
 pub type Handler = fn(&mut Ctx) -> Result<(), Error>;
+
+/// Finds the keys among a command's arguments, where [`Keys`] cannot say it all.
+pub type KeyFinder = fn(Args<'_>) -> Vec<Key>;
 
 /// What the gate and COMMAND INFO know of a command. Bits of [`Command::flags`].
 pub mod flag {
@@ -30,10 +35,9 @@ pub mod flag {
     pub const NO_MANDATORY_KEYS: u32 = 1 << 19;
     pub const PROTECTED: u32 = 1 << 20;
     pub const TOUCHES_ARBITRARY_KEYS: u32 = 1 << 21;
-    /// The reply must go out even under CLIENT REPLY OFF or SKIP: CLIENT itself.
-    pub const ANSWERS_ALWAYS: u32 = 1 << 22;
 
-    /// Names as COMMAND INFO gives them, in its order.
+    /// Names as COMMAND INFO gives them, in its order. Redis keeps MAY_REPLICATE, PROTECTED and
+    /// TOUCHES_ARBITRARY_KEYS to itself.
     pub const NAMES: &[(u32, &str)] = &[
         (WRITE, "write"),
         (READONLY, "readonly"),
@@ -49,14 +53,11 @@ pub mod flag {
         (ASKING, "asking"),
         (FAST, "fast"),
         (NO_AUTH, "no_auth"),
-        (MAY_REPLICATE, "may_replicate"),
         (NO_MANDATORY_KEYS, "no_mandatory_keys"),
-        (PROTECTED, "protected"),
         (NO_ASYNC_LOADING, "no_async_loading"),
         (NO_MULTI, "no_multi"),
         (MOVABLEKEYS, "movablekeys"),
         (ALLOW_BUSY, "allow_busy"),
-        (TOUCHES_ARBITRARY_KEYS, "touches_arbitrary_keys"),
     ];
 }
 
@@ -169,8 +170,10 @@ pub struct Command {
     /// Access categories beyond those that follow from `flags` (see `category_names`).
     pub categories: &'static [&'static str],
     pub keys: &'static [Keys],
+    /// Asked where `keys` have the flag `variable_flags` or `incomplete`, or do not fit.
+    pub find_keys: Option<KeyFinder>,
     /// Arguments in the notation of the documentation, for instance
-    /// `key seconds [NX | XX | GT | LT]`; COMMAND DOCS parses it (`commands/docs.rs`).
+    /// `key seconds [NX | XX | GT | LT]`; COMMAND DOCS parses it (`introspect::syntax`).
     pub args: &'static str,
     /// COMMAND's tips: `nondeterministic_output`, `request_policy:all_shards`, ...
     pub tips: &'static [&'static str],
@@ -194,6 +197,7 @@ impl Command {
         flags: 0,
         categories: &[],
         keys: &[],
+        find_keys: None,
         args: "",
         tips: &[],
         history: &[],

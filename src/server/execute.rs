@@ -1,7 +1,7 @@
 //! Runs one command, for whatever origin: gate, handler, effects, statistics.
 
-use super::client::ReplyMode;
-use super::command::{Entry, flag};
+use super::client::{Client, ReplyMode};
+use super::command::Entry;
 use super::ctx::{Ctx, Origin, Propagation};
 use super::error::Error;
 use super::{Instance, Server, gate};
@@ -26,22 +26,29 @@ pub fn execute(
     out: &mut Reply,
 ) {
     let start = out.len();
-    let answers = instance.server.clients[client_key].reply;
-    let silent = match admit(instance, origin, client_key, request) {
-        Ok(entry) => {
-            run(instance, origin, client_key, entry, request, out);
-            !entry.command.has(flag::ANSWERS_ALWAYS)
-        }
-        Err(error) => {
-            refuse(&mut instance.server, &error, out);
-            true
-        }
-    };
-    if answers != ReplyMode::On && silent {
+    let client = &mut instance.server.clients[client_key];
+    let answers = client.reply;
+    if answers == ReplyMode::SkipNext {
+        client.reply = ReplyMode::Skip;
+    }
+    match admit(instance, origin, client_key, request) {
+        Ok(entry) => run(instance, origin, client_key, entry, request, out),
+        Err(error) => refuse(&mut instance.server, &error, out),
+    }
+    if answers != ReplyMode::On {
+        silence(&mut instance.server.clients[client_key], out, start);
+    }
+}
+
+/// Takes back a reply that CLIENT REPLY does not want; the command may just have turned replies
+/// on again.
+#[cold]
+fn silence(client: &mut Client, out: &mut Reply, start: usize) {
+    if client.reply != ReplyMode::On {
         out.truncate(start);
-        if answers == ReplyMode::SkipNext {
-            instance.server.clients[client_key].reply = ReplyMode::On;
-        }
+    }
+    if client.reply == ReplyMode::Skip {
+        client.reply = ReplyMode::On;
     }
 }
 
@@ -113,7 +120,9 @@ fn admit(
     })?;
     let client = &server.clients[client_key];
     let states = match origin {
-        Origin::Client if client.authenticated => server.state,
+        Origin::Client if client.authenticated || server.config.requirepass.is_empty() => {
+            server.state
+        }
         Origin::Client => server.state | gate::state::UNAUTHENTICATED,
         Origin::File => 0,
     };

@@ -65,22 +65,30 @@ pub fn unknown_command(args: Args<'_>) -> Error {
     Error::Bytes(text)
 }
 
+/// The error for the second word of a container that is none of its subcommands.
+fn unknown_subcommand(container: &Entry, name: &[u8]) -> Error {
+    let mut text = b"ERR unknown subcommand '".to_vec();
+    text.extend_from_slice(&name[..name.len().min(SHOWN)]);
+    let help = container.command.name.to_ascii_uppercase();
+    text.extend_from_slice(format!("'. Try {help} HELP.").as_bytes());
+    Error::Bytes(text)
+}
+
+/// The command that `args` call: a container's subcommand, if they name one at all. None if the
+/// container has no such subcommand.
+#[inline]
+pub fn subcommand(entry: &'static Entry, args: Args<'_>) -> Option<&'static Entry> {
+    if entry.is_container() && args.len() > 1 {
+        return entry.subcommand(args.get(1));
+    }
+    Some(entry)
+}
+
 /// Finds the subcommand if the command has any; checks the number of arguments.
 #[inline]
 pub fn resolve(entry: &'static Entry, args: Args<'_>) -> Result<&'static Entry, Error> {
-    let mut entry = entry;
-    if entry.is_container() && args.len() > 1 {
-        match entry.subcommand(args.get(1)) {
-            Some(subcommand) => entry = subcommand,
-            None => {
-                let name = String::from_utf8_lossy(&args.get(1)[..args.get(1).len().min(SHOWN)]);
-                let container = entry.command.name.to_ascii_uppercase();
-                return Err(Error::Text(format!(
-                    "ERR unknown subcommand '{name}'. Try {container} HELP."
-                )));
-            }
-        }
-    }
+    let found = subcommand(entry, args);
+    let entry = found.ok_or_else(|| unknown_subcommand(entry, args.get(1)))?;
     if !entry.command.takes(args.len()) {
         return Err(Error::arity(&entry.full_name));
     }

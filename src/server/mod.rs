@@ -2,6 +2,7 @@
 //! passive; only here is decided what happens when.
 
 pub mod client;
+pub mod client_list;
 pub mod command;
 pub mod config;
 pub mod connections;
@@ -11,13 +12,13 @@ pub mod error;
 pub mod execute;
 pub mod free;
 pub mod gate;
+pub mod introspect;
+pub mod keys;
 pub mod loading;
 pub mod log;
 pub mod logging;
 pub mod start;
 pub mod stats;
-#[cfg(test)]
-pub mod testing;
 pub mod tick;
 
 use crate::base::clock::Clock;
@@ -46,6 +47,9 @@ pub struct Server {
     pub config: Config,
     pub commands: &'static CommandTable,
     pub clients: Slab<Client>,
+    /// Keys of clients that were told to close while others had their turn; the loop, which does
+    /// not look at idle clients, closes them at the end of the tick.
+    pub doomed: Vec<usize>,
     pub stats: Stats,
     pub effects: Effects,
     pub log: Log,
@@ -62,8 +66,6 @@ pub struct Server {
     pub log_options: Option<aof::Options>,
     /// Progress, while a file is being loaded.
     pub loading: Option<LoadingInfo>,
-    /// Clients that a command closed: the end of the tick looks at them.
-    pub doomed: Vec<usize>,
     /// A shutdown that a command or signal asked for, to be carried out at the end of the tick.
     pub shutdown: Option<Shutdown>,
     /// The id the next client gets.

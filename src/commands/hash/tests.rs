@@ -1,12 +1,11 @@
 //! Hash commands by their replies, which are those of Redis 7.0.15.
 
 use super::hash_of;
-use crate::commands::FAMILIES;
-use crate::server::testing::Run;
+use crate::commands::testing::Run;
 use std::collections::BTreeSet;
 
 fn server() -> Run {
-    Run::new(FAMILIES)
+    Run::new()
 }
 
 /// Runs each line and compares its reply. In a reply a space stands for the end of a line.
@@ -16,7 +15,7 @@ fn check(lines: &[(&str, &str)]) {
 
 fn check_with(run: &mut Run, lines: &[(&str, &str)]) {
     for (line, reply) in lines {
-        assert_eq!(run.run(line), *reply, "{line}");
+        assert_eq!(run.reply(line), *reply, "{line}");
     }
 }
 
@@ -324,7 +323,7 @@ fn bulks(reply: &str) -> Vec<&str> {
 fn with_hash(len: usize) -> Run {
     let mut run = server();
     let pairs: String = (0..len).map(|n| format!(" f{n} {n}")).collect();
-    assert_eq!(run.run(&format!("hset h{pairs}")), format!(":{len}"));
+    assert_eq!(run.reply(&format!("hset h{pairs}")), format!(":{len}"));
     run
 }
 
@@ -336,10 +335,10 @@ fn encoding(run: &mut Run) -> &'static str {
 fn limits_come_from_the_configuration() {
     let mut run = with_hash(512);
     assert_eq!(encoding(&mut run), "listpack");
-    run.run("hset h f512 512");
+    run.reply("hset h f512 512");
     assert_eq!(encoding(&mut run), "hashtable");
-    assert_eq!(run.run("hlen h"), ":513");
-    assert_eq!(run.run("hget h f100"), "$3 100");
+    assert_eq!(run.reply("hlen h"), ":513");
+    assert_eq!(run.reply("hget h f100"), "$3 100");
 
     let long = "x".repeat(65);
     let fits = "x".repeat(64);
@@ -354,21 +353,21 @@ fn limits_come_from_the_configuration() {
         ("hincrbyfloat h a 1e64".to_string(), "listpack"),
     ] {
         let mut run = server();
-        run.run(&line);
+        run.reply(&line);
         assert_eq!(encoding(&mut run), expected, "{line}");
     }
 
     let mut run = server();
     run.instance.server.config.hash_max_listpack_entries = 2;
     run.instance.server.config.hash_max_listpack_value = 3;
-    run.run("hset h a 123 b 123");
+    run.reply("hset h a 123 b 123");
     assert_eq!(encoding(&mut run), "listpack");
-    run.run("hset h a 1234");
+    run.reply("hset h a 1234");
     assert_eq!(encoding(&mut run), "hashtable");
-    run.run("hset h a 1");
+    run.reply("hset h a 1");
     assert_eq!(encoding(&mut run), "hashtable");
-    run.run("hdel h a b");
-    run.run("hset h a 1 b 1 c 1");
+    run.reply("hdel h a b");
+    run.reply("hset h a 1 b 1 c 1");
     assert_eq!(encoding(&mut run), "hashtable");
 }
 
@@ -393,16 +392,16 @@ fn a_large_hash_answers_as_a_small_one() {
         ],
     );
     for (line, words) in [("hkeys h", 597), ("hvals h", 597), ("hgetall h", 2 * 597)] {
-        let reply = run.run(line);
+        let reply = run.reply(line);
         assert!(reply.starts_with(&format!("*{words} ")), "{line}");
         let words: BTreeSet<&str> = bulks(&reply).into_iter().collect();
         assert_eq!(words.contains("f3"), line != "hvals h");
         assert_eq!(words.contains("3"), line != "hkeys h");
     }
     run.set_resp3(true);
-    assert!(run.run("hgetall h").starts_with("%597 "));
+    assert!(run.reply("hgetall h").starts_with("%597 "));
     let all: String = (3..600).map(|n| format!(" f{n}")).collect();
-    assert_eq!(run.run(&format!("hdel h{all}")), ":597");
+    assert_eq!(run.reply(&format!("hdel h{all}")), ":597");
     assert!(!run.instance.keys.exists(b"h"));
 }
 
@@ -412,7 +411,7 @@ fn a_large_hash_is_scanned_in_steps() {
     for (options, steps) in [("", 10..=100), ("count 100", 3..=10), ("count 5000", 1..=1)] {
         let (mut cursor, mut seen, mut calls) = ("0".to_string(), BTreeSet::new(), 0);
         loop {
-            let reply = run.run(&format!("hscan h {cursor} {options}"));
+            let reply = run.reply(&format!("hscan h {cursor} {options}"));
             let words = bulks(&reply);
             for pair in words[1..].chunks(2) {
                 assert_eq!(pair[0], format!("f{}", pair[1]));
@@ -427,10 +426,10 @@ fn a_large_hash_is_scanned_in_steps() {
         assert_eq!(seen.len(), 1000, "{options}");
         assert!(steps.contains(&calls), "{options}: {calls} calls");
     }
-    let reply = run.run("hscan h 0 count 5000 match f?7");
+    let reply = run.reply("hscan h 0 count 5000 match f?7");
     let found: BTreeSet<&str> = bulks(&reply)[1..].chunks(2).map(|pair| pair[1]).collect();
     assert_eq!(found, ["17", "27", "37", "47", "57", "67", "77", "87", "97"].into());
-    assert_eq!(run.run("hscan h 0 count 5000 match none"), "*2 $1 0 *0");
+    assert_eq!(run.reply("hscan h 0 count 5000 match none"), "*2 $1 0 *0");
 }
 
 #[test]
@@ -438,23 +437,23 @@ fn drawn_fields_are_fields() {
     for len in [10, 600] {
         let mut run = with_hash(len);
         for count in [1, 3, len / 2, len - 1, len, len * 2] {
-            let reply = run.run(&format!("hrandfield h {count} withvalues"));
+            let reply = run.reply(&format!("hrandfield h {count} withvalues"));
             let words = bulks(&reply);
             let fields: BTreeSet<&str> = words.chunks(2).map(|pair| pair[0]).collect();
             assert_eq!(fields.len(), count.min(len), "different ones");
             assert_eq!(words.len(), 2 * count.min(len));
             assert!(words.chunks(2).all(|pair| pair[0] == format!("f{}", pair[1])));
 
-            let reply = run.run(&format!("hrandfield h -{count}"));
+            let reply = run.reply(&format!("hrandfield h -{count}"));
             assert!(reply.starts_with(&format!("*{count} ")));
             let fields = bulks(&reply);
             assert_eq!(fields.len(), count);
-            assert!(fields.iter().all(|field| run.run(&format!("hexists h {field}")) == ":1"));
+            assert!(fields.iter().all(|field| run.reply(&format!("hexists h {field}")) == ":1"));
         }
-        let field = run.run("hrandfield h");
-        assert_eq!(run.run(&format!("hexists h {}", bulks(&field)[0])), ":1");
+        let field = run.reply("hrandfield h");
+        assert_eq!(run.reply(&format!("hexists h {}", bulks(&field)[0])), ":1");
         run.set_resp3(true);
-        let reply = run.run("hrandfield h -2 withvalues");
+        let reply = run.reply("hrandfield h -2 withvalues");
         assert!(reply.starts_with("*2 *2 $"), "{reply}");
     }
 }
@@ -517,14 +516,14 @@ fn reads_count_as_hits_and_misses() {
         "hscan KEY 0",
     ];
     for line in reads {
-        run.run(&line.replace("KEY", "h"));
-        run.run(&line.replace("KEY", "nokey"));
+        run.reply(&line.replace("KEY", "h"));
+        run.reply(&line.replace("KEY", "nokey"));
     }
     let reads = reads.len() as u64;
     assert_eq!(run.instance.keys.hits - hits, reads);
     assert_eq!(run.instance.keys.misses - misses, reads);
     // Changing a key is neither.
-    run.run("hset h a 1");
-    run.run("hdel nokey a");
+    run.reply("hset h a 1");
+    run.reply("hdel nokey a");
     assert_eq!((run.instance.keys.hits, run.instance.keys.misses), (hits + reads, misses + reads));
 }

@@ -1,0 +1,79 @@
+//! One line about a client, as CLIENT LIST and CLIENT INFO show it. Must not know commands.
+//!
+//! Fields and their order are those of Redis 7.2 (`catClientInfoString`); programs take the line
+//! apart at spaces, which is why names may not hold any.
+
+use super::client::{Client, Closing};
+
+/// The client that asks is in the middle of a command, so its own state is not in its connection.
+#[derive(Clone, Copy)]
+pub struct Asking {
+    pub id: u64,
+    /// Bytes of the arguments of its command.
+    pub argument_bytes: usize,
+}
+
+/// Appends a client's line, without an end of line. `now_s` is in seconds since 1970.
+pub fn write_line(out: &mut Vec<u8>, client: &Client, now_s: i64, asking: Asking) {
+    let conn = client.conn.as_ref();
+    let is_asking = client.id == asking.id;
+    let argument_bytes = if is_asking { asking.argument_bytes } else { 0 };
+    let held = conn.map_or(0, |c| c.input.len());
+    let input = if is_asking { client.query_bytes } else { held };
+    let input_free = conn.map_or(0, |c| c.input.capacity() - held);
+    let unsent = conn.map_or(0, |c| c.pending());
+    let output_memory = if unsent > 0 { conn.map_or(0, |c| c.output_memory()) } else { 0 };
+    let fd = conn.map_or(-1, |c| c.stream().descriptor());
+    let mut text = |bytes: &[u8]| out.extend_from_slice(bytes);
+    text(
+        format!("id={} addr={} laddr={} fd={fd} name=", client.id, client.peer, client.local)
+            .as_bytes(),
+    );
+    text(&client.name);
+    let (age, idle) = (now_s - client.created_s, now_s - client.active_s);
+    text(format!(" age={age} idle={idle} flags={} db={}", flags(client), client.db).as_bytes());
+    text(b" sub=0 psub=0 ssub=0 multi=-1");
+    text(format!(" qbuf={input} qbuf-free={input_free} argv-mem={argument_bytes}").as_bytes());
+    // There is no buffer of fixed size for replies: what waits to be sent is all in one.
+    text(b" multi-mem=0 rbs=0 rbp=0 obl=0");
+    text(format!(" oll={} omem={output_memory}", usize::from(unsent > 0)).as_bytes());
+    let total = memory(client) + argument_bytes;
+    text(format!(" tot-mem={total} events={}", events(client)).as_bytes());
+    text(format!(" cmd={} user=default redir=-1", client.last_command).as_bytes());
+    text(format!(" resp={} lib-name=", if client.resp3 { 3 } else { 2 }).as_bytes());
+    text(&client.lib_name);
+    text(b" lib-ver=");
+    text(&client.lib_version);
+}
+
+fn flags(client: &Client) -> String {
+    let flags = [
+        (client.closing == Closing::AfterReply, 'c'),
+        (client.conn.as_ref().is_some_and(|c| c.stream().is_unix()), 'U'),
+        (client.no_evict, 'e'),
+        (client.no_touch, 'T'),
+    ];
+    let flags: String = flags.iter().filter(|(set, _)| *set).map(|(_, letter)| *letter).collect();
+    if flags.is_empty() { "N".to_string() } else { flags }
+}
+
+/// What the loop waits for.
+fn events(client: &Client) -> &'static str {
+    match &client.conn {
+        None => "",
+        Some(conn) if conn.is_blocked() => "rw",
+        Some(_) => "r",
+    }
+}
+
+/// Bytes of memory a client takes: itself and its buffers.
+pub fn memory(client: &Client) -> usize {
+    let conn = client.conn.as_ref().map_or(0, |c| c.input.capacity() + c.output_memory());
+    let partial = client.partial.as_ref().map_or(0, |p| size_of_val(&**p) + p.memory());
+    let texts = client.peer.len()
+        + client.local.len()
+        + client.name.len()
+        + client.lib_name.len()
+        + client.lib_version.len();
+    size_of::<Client>() + conn + partial + texts
+}
