@@ -1,0 +1,103 @@
+//! Runs the scripts of `tests/scripts` in several ways, and sees that they speak of every command.
+//!
+//! With `GOREDIS_REFEREE=redis-server` in the environment they are run against that program
+//! instead of goredis: what it does not confirm is wrong in the scripts, not in goredis. With
+//! `GOREDIS_FILL=1` as well, its replies are written into the scripts wherever a command stands
+//! without one; read them before you keep them.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use goredis::resp::read::Value;
+use support::expect;
+use support::run::{Report, Way, referee, run};
+use support::script::{Script, load};
+
+/// The scripts, or those whose name contains `GOREDIS_SCRIPT`.
+fn scripts() -> Vec<Script> {
+    let wanted = std::env::var("GOREDIS_SCRIPT").unwrap_or_default();
+    let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/scripts");
+    let mut paths: Vec<_> =
+        std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|ext| ext == "txt"));
+    paths.retain(|path| path.to_str().unwrap().contains(&wanted));
+    paths.sort();
+    assert!(!paths.is_empty(), "no scripts");
+    paths.iter().map(|path| load(path)).collect()
+}
+
+fn run_all(way: Way) {
+    let mut all = Report::default();
+    for script in scripts() {
+        let report = run(&script, &way);
+        all.commands += report.commands;
+        all.failures.extend(report.failures);
+    }
+    assert!(all.commands > 0, "no command was run");
+    let count = all.failures.len();
+    assert!(
+        count == 0,
+        "\n{}\n{count} of {} commands failed",
+        all.failures.join("\n"),
+        all.commands
+    );
+}
+
+#[test]
+fn scripts_in_resp2() {
+    run_all(Way { resp3: false, restart: false });
+}
+
+#[test]
+fn scripts_in_resp3() {
+    run_all(Way { resp3: true, restart: false });
+}
+
+#[test]
+fn scripts_with_restarts_from_the_append_only_file() {
+    run_all(Way { resp3: false, restart: true });
+}
+
+/// Writes the referee's replies into the scripts, where they have none. Does nothing otherwise.
+#[test]
+fn fill() {
+    if referee().is_none() || std::env::var("GOREDIS_FILL").is_err() {
+        return;
+    }
+    for script in scripts() {
+        let replies = |resp3| -> BTreeMap<usize, Value> {
+            run(&script, &Way { resp3, restart: false }).replies.into_iter().collect()
+        };
+        let (resp2, resp3) = (replies(false), replies(true));
+        let text = std::fs::read_to_string(&script.path).unwrap();
+        let mut filled = String::new();
+        for (index, line) in text.lines().enumerate() {
+            writeln!(filled, "{line}").unwrap();
+            let line = index + 1;
+            if resp2.contains_key(&line) || resp3.contains_key(&line) {
+                filled.push_str(&expectation(resp2.get(&line), resp3.get(&line)));
+            }
+        }
+        std::fs::write(&script.path, filled).unwrap();
+    }
+}
+
+/// One expectation for both protocols if there is one, else one for each.
+fn expectation(resp2: Option<&Value>, resp3: Option<&Value>) -> String {
+    let matches = |text: &str, value: Option<&Value>, resp3| {
+        let expected = expect::parse(text).unwrap().unwrap();
+        value.is_none_or(|value| expected.matches(value, resp3))
+    };
+    let shown2 = resp2.or(resp3).map(expect::show).unwrap();
+    let shown3 = resp3.or(resp2).map(expect::show).unwrap();
+    if matches(&shown3, resp2, false) {
+        format!("{shown3}\n")
+    } else if matches(&shown2, resp3, true) {
+        format!("{shown2}\n")
+    } else {
+        format!("{shown2}\nresp3: {shown3}\n")
+    }
+}
