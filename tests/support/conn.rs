@@ -57,7 +57,7 @@ impl Conn {
     }
 
     fn new(stream: Stream) -> Conn {
-        Conn { stream, decoder: Decoder::default(), input: vec![0; 64 * 1024], used: 64 * 1024 }
+        Conn { stream, decoder: Decoder::default(), input: Vec::new(), used: 0 }
     }
 
     /// How long reading and writing may take before they fail.
@@ -138,9 +138,10 @@ impl Conn {
 
     fn fill(&mut self) -> io::Result<()> {
         self.input.resize(64 * 1024, 0);
-        let len = self.read_some()?;
-        self.input.truncate(len);
+        let read = self.read_some();
+        self.input.truncate(*read.as_ref().unwrap_or(&0));
         self.used = 0;
+        let len = read?;
         if len == 0 {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed by the server"));
         }

@@ -372,10 +372,16 @@ impl Items {
 /// The value in the notation.
 pub fn show(value: &Value) -> String {
     match value {
-        Value::Simple(text) => format!("+{}", String::from_utf8_lossy(text)),
-        Value::Error(text) => format!("-{}", String::from_utf8_lossy(text)),
+        Value::Simple(text) if is_plain(text) => format!("+{}", String::from_utf8_lossy(text)),
+        Value::Error(text) if is_plain(text) => format!("-{}", String::from_utf8_lossy(text)),
         other => show_inner(other),
     }
+}
+
+/// Whether a text is read back as it stands on a line.
+fn is_plain(text: &[u8]) -> bool {
+    let printable = text.iter().all(|byte| (b' '..=b'~').contains(byte));
+    printable && !text.ends_with(b" ") && !text.starts_with(b"\"") && !text.starts_with(b"/")
 }
 
 fn show_inner(value: &Value) -> String {

@@ -137,13 +137,12 @@ impl Server {
 
     /// As [`Server::start`]; if the server ends or does not get ready, returns its log.
     pub fn try_start(options: Options) -> Result<Server, String> {
-        // Goredis picks its port by itself. Redis-server cannot, and between the choice and its
-        // start another program may take the port: then it ends, and another one is tried.
+        // Between the choice of a port and the server's start another program may take it: then
+        // the server ends, and another port is tried.
         let mut log = String::new();
         for _ in 0..5 {
-            let port = if options.redis.is_some() { free_port() } else { 0 };
-            match Server::start_at(options.clone(), port) {
-                Err(text) if text.contains("Address already in use") => log = text,
+            match Server::start_at(options.clone(), free_port()) {
+                Err(text) if text.contains("Failed listening on port") => log = text,
                 other => return other,
             }
         }
@@ -179,9 +178,6 @@ impl Server {
         let log = server.log();
         if !log.contains("Ready to accept connections") {
             return Err(format!("{log}\nnot ready in time"));
-        }
-        if port == 0 {
-            server.port = port_in(&log).ok_or(log)?;
         }
         Ok(server)
     }
@@ -309,12 +305,6 @@ fn collect(pipe: Box<dyn Read + Send>, log: Arc<Mutex<String>>) -> JoinHandle<()
 /// A port that nobody listens on at the moment.
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-/// The port that a server started with `--port 0` says it listens on.
-fn port_in(log: &str) -> Option<u16> {
-    let pattern = regex_lite::Regex::new(r"(?m)Ready to accept connections.*?(\d+)\s*$").unwrap();
-    pattern.captures(log)?[1].parse().ok()
 }
 
 /// The append-only files in a server's directory, of the kind the suffix says: `.incr.aof`,
