@@ -1,5 +1,8 @@
 //! Runs the scripts of `tests/scripts` in several ways, and sees that they speak of every command.
 //!
+//! Scripts in `planned/` are of commands that goredis does not have yet. Only the referee runs
+//! them; when the commands come, a test asks for the scripts to move.
+//!
 //! With `GOREDIS_REFEREE=redis-server` in the environment they are run against that program
 //! instead of goredis: what it does not confirm is wrong in the scripts, not in goredis. With
 //! `GOREDIS_FILL=1` as well, its replies are written into the scripts wherever a command stands
@@ -7,25 +10,38 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use goredis::commands::FAMILIES;
 use goredis::resp::read::Value;
+use goredis::server::command::CommandTable;
 use support::expect;
 use support::run::{Report, Way, referee, run};
-use support::script::{Script, load};
+use support::script::{Script, Step, load};
 
-/// The scripts, or those whose name contains `GOREDIS_SCRIPT`.
+/// Commands that no script can speak of, and where they are tested instead.
+const EXCUSED: &[(&str, &str)] = &[("shutdown", "ends the server: tests/server.rs")];
+
+/// The scripts to run, or those of them whose path contains `GOREDIS_SCRIPT`.
 fn scripts() -> Vec<Script> {
     let wanted = std::env::var("GOREDIS_SCRIPT").unwrap_or_default();
-    let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/scripts");
+    let mut scripts = load_all("tests/scripts");
+    if referee().is_some() {
+        scripts.extend(load_all("tests/scripts/planned"));
+    }
+    scripts.retain(|script| script.path.to_str().unwrap().contains(&wanted));
+    assert!(!scripts.is_empty(), "no script has {wanted:?} in its path");
+    scripts
+}
+
+fn load_all(dir: &str) -> Vec<Script> {
+    let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(dir);
     let mut paths: Vec<_> =
         std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.retain(|path| path.extension().is_some_and(|ext| ext == "txt"));
-    paths.retain(|path| path.to_str().unwrap().contains(&wanted));
     paths.sort();
-    assert!(!paths.is_empty(), "no scripts");
     paths.iter().map(|path| load(path)).collect()
 }
 
@@ -99,5 +115,54 @@ fn expectation(resp2: Option<&Value>, resp3: Option<&Value>) -> String {
         format!("{shown2}\n")
     } else {
         format!("{shown2}\nresp3: {shown3}\n")
+    }
+}
+
+/// The name of a step's command as the table has it: `get`, `config|set`; none if it has not.
+fn full_name(step: &Step, table: &CommandTable) -> Option<String> {
+    let words = step.words();
+    let entry = table.find(words.first()?)?;
+    if !entry.is_container() {
+        return Some(entry.full_name.clone());
+    }
+    Some(entry.subcommand(words.get(1)?)?.full_name.clone())
+}
+
+#[test]
+fn every_command_is_in_a_script() {
+    let table = CommandTable::new(FAMILIES);
+    let scripts = load_all("tests/scripts");
+    let steps = scripts.iter().flat_map(|script| &script.sections).flat_map(|s| &s.steps);
+    // A command that only fails in the scripts is not tested by them.
+    let said: BTreeSet<String> = steps
+        .filter(|step| !step.expected.as_ref().is_some_and(|text| text.starts_with("-ERR")))
+        .filter_map(|step| full_name(step, table))
+        .collect();
+    let mut complaints = String::new();
+    for entry in table.with_subcommands().filter(|entry| !entry.is_container()) {
+        let name = &entry.full_name;
+        let is_excused = EXCUSED.iter().any(|(excused, _)| excused == name);
+        match (said.contains(name), is_excused) {
+            (false, false) => writeln!(complaints, "{name}: in no script, and not excused"),
+            (true, true) => writeln!(complaints, "{name}: excused, but in a script"),
+            _ => Ok(()),
+        }
+        .unwrap();
+    }
+    assert!(complaints.is_empty(), "\n{complaints}");
+}
+
+#[test]
+fn what_is_planned_is_not_there_yet() {
+    let table = CommandTable::new(FAMILIES);
+    for script in load_all("tests/scripts/planned") {
+        for section in &script.sections {
+            assert!(
+                section.steps.iter().any(|step| full_name(step, table).is_none()),
+                "{}: goredis has all of \"{}\" now: move it one folder up",
+                script.path.display(),
+                section.name
+            );
+        }
     }
 }
