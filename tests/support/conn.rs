@@ -177,6 +177,42 @@ impl Conn {
         closed
     }
 
+    /// Everything that comes until the server closes the connection.
+    #[track_caller]
+    pub fn read_to_end(&mut self) -> Vec<u8> {
+        let mut all = self.input.split_off(self.used.min(self.input.len()));
+        loop {
+            match self.fill() {
+                Ok(()) => all.append(&mut self.input),
+                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return all,
+                Err(e) => panic!("read: {e}, after {:?}", String::from_utf8_lossy(&all)),
+            }
+        }
+    }
+
+    /// Exactly these bytes must come next.
+    #[track_caller]
+    pub fn expect_bytes(&mut self, expected: &[u8]) {
+        let mut got = self.input.split_off(self.used.min(self.input.len()));
+        while got.len() < expected.len() {
+            if let Err(e) = self.fill() {
+                panic!("read: {e}, after {} of {} bytes", got.len(), expected.len());
+            }
+            got.append(&mut self.input);
+        }
+        // What is behind them is for the next read.
+        self.input = got.split_off(expected.len());
+        self.used = 0;
+        if got != expected {
+            let differ = got.iter().zip(expected).take_while(|(a, b)| a == b).count();
+            let around = |bytes: &[u8]| {
+                let near = &bytes[differ.saturating_sub(40)..bytes.len().min(differ + 40)];
+                String::from_utf8_lossy(near).into_owned()
+            };
+            panic!("byte {differ}: got {:?}, not {:?}", around(&got), around(expected));
+        }
+    }
+
     /// A second handle, to send from one thread what is read by another.
     pub fn writer(&self) -> Box<dyn Write + Send> {
         match &self.stream {

@@ -37,6 +37,14 @@ impl Options {
         self
     }
 
+    /// Starts the referee, if the environment names one: for tests of what both must do alike.
+    pub fn new_or_referee() -> Options {
+        match super::run::referee() {
+            Some(program) => Options::new().redis(&program),
+            None => Options::new(),
+        }
+    }
+
     /// Adds arguments behind those that every server gets.
     pub fn args<A: AsRef<str>>(mut self, args: &[A]) -> Options {
         self.args.extend(args.iter().map(|arg| arg.as_ref().to_string()));
