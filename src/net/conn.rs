@@ -55,6 +55,9 @@ pub struct Conn {
     blocked: bool,
     /// An event told that there are bytes, and no read has found the end of them yet.
     pub readable: bool,
+    /// An event told that the peer sends nothing more. It is the last one, and may come together
+    /// with bytes: so reading goes on until it finds the end.
+    pub ended: bool,
 }
 
 impl Conn {
@@ -68,6 +71,7 @@ impl Conn {
             sent: 0,
             blocked: false,
             readable: false,
+            ended: false,
         })
     }
 
@@ -88,8 +92,8 @@ impl Conn {
                 Ok(0) => return Ok(Input::Closed),
                 Ok(len) => {
                     // Edge-triggered events: a short read proves that the socket was emptied,
-                    // and what comes later is a new event.
-                    self.readable = len == room;
+                    // and what comes later is a new event; but for the end, if that was told.
+                    self.readable = len == room || self.ended;
                     return Ok(Input::Bytes { len, more: self.readable });
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {

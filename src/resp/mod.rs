@@ -1,6 +1,7 @@
 //! The protocol: bytes to arguments, replies to bytes. Must not know commands, clients or sockets.
 
 pub mod parse;
+pub mod read;
 pub mod reply;
 
 pub use parse::Args;

@@ -221,6 +221,7 @@ impl EventLoop {
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             if let Some(conn) = self.conn(key) {
                 conn.readable = true;
+                conn.ended |= event.is_read_closed() || event.is_error();
             }
             self.serve(key);
         }
@@ -330,7 +331,8 @@ impl EventLoop {
                     self.instance.server.stats.reads += 1;
                 }
                 Ok(Input::Nothing) => {}
-                Ok(Input::Closed) => self.close(key, Closing::Now),
+                // It may have closed only its half, and wait for replies.
+                Ok(Input::Closed) => self.close(key, Closing::AfterReply),
                 Err(e) => {
                     debug!("Reading from client: {e}");
                     self.close(key, Closing::Now);
