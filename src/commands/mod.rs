@@ -3,17 +3,26 @@
 mod client;
 pub mod command;
 pub mod connection;
+mod expiration;
 pub mod hash;
+pub mod keys;
 pub mod memory;
+mod scan;
 pub mod string;
-
-use crate::server::command::Command;
-
-/// Every family, in the order of the documentation.
-pub const FAMILIES: &[&[Command]] =
-    &[connection::COMMANDS, command::COMMANDS, string::COMMANDS, hash::COMMANDS, memory::COMMANDS];
 
 #[cfg(test)]
 mod rows;
 #[cfg(test)]
 mod testing;
+
+use crate::server::command::Command;
+
+/// Every family, in the order of the documentation.
+pub const FAMILIES: &[&[Command]] = &[
+    connection::COMMANDS,
+    command::COMMANDS,
+    keys::COMMANDS,
+    string::COMMANDS,
+    hash::COMMANDS,
+    memory::COMMANDS,
+];

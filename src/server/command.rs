@@ -147,12 +147,22 @@ pub enum Find {
     Unknown,
 }
 
+impl Keys {
+    /// One key, at a fixed place.
+    pub const fn at(index: usize, flags: &'static [&'static str]) -> Keys {
+        let find = Find::Range { last: 0, step: 1, limit: 0 };
+        Keys { flags, begin: Begin::Index(index), find }
+    }
+
+    /// Every `step`-th argument from the first to the last is a key.
+    pub const fn every(step: usize, flags: &'static [&'static str]) -> Keys {
+        let find = Find::Range { last: -1, step, limit: 0 };
+        Keys { flags, begin: Begin::Index(1), find }
+    }
+}
+
 /// One key, read only.
-pub const READ_KEY: Keys = Keys {
-    flags: &["RO", "access"],
-    begin: Begin::Index(1),
-    find: Find::Range { last: 0, step: 1, limit: 0 },
-};
+pub const READ_KEY: Keys = Keys::at(1, &["RO", "access"]);
 
 /// A command or a subcommand.
 pub struct Command {

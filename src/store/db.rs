@@ -5,7 +5,7 @@
 //! misses, and mark keys as changed; no command does any of that itself. What follows from a
 //! change (files, replicas, watching clients) is left for `server` to take from here.
 
-use super::record::{NewValue, View};
+use super::record::{NewValue, Record, View};
 use super::table::{Due, Records};
 use crate::base::hash::Seed;
 use crate::base::rng::Rng;
@@ -15,6 +15,9 @@ use crate::types::{Inline, Object, Slot, Type, Value};
 
 /// Values whose freeing takes more allocator calls than this are freed elsewhere.
 const FREE_HERE: usize = 64;
+
+/// Bits a record has for the time of the last access.
+const ACCESS_MASK: u32 = 0x00FF_FFFF;
 
 /// All databases of a server.
 pub struct Keyspace {
@@ -67,6 +70,16 @@ pub enum Expiry {
     At(i64),
 }
 
+/// What became of a key that was to be renamed, moved or copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transfer {
+    Done,
+    /// There is no such key.
+    Missing,
+    /// There is a key already where this one was to go.
+    Occupied,
+}
+
 impl Keyspace {
     pub fn new(databases: usize, seed: u64, now_ms: i64) -> Keyspace {
         let seed = Seed::new(seed);
@@ -105,7 +118,7 @@ impl Keyspace {
     /// The time all commands of this moment see, in milliseconds since 1970.
     pub fn set_now(&mut self, now_ms: i64) {
         self.now_ms = now_ms;
-        self.access = (now_ms / 1000) as u32 & 0x00FF_FFFF;
+        self.access = (now_ms / 1000) as u32 & ACCESS_MASK;
     }
 
     #[inline]
@@ -140,7 +153,12 @@ impl Keyspace {
     /// The place of a live key; one whose time has come is removed first.
     #[inline]
     fn locate(&mut self, key: &[u8]) -> Option<Place> {
-        let place = self.db().find(key)?;
+        self.locate_hashed(self.seed.hash(key), key)
+    }
+
+    #[inline]
+    fn locate_hashed(&mut self, hash: u64, key: &[u8]) -> Option<Place> {
+        let place = self.db().find(hash, key)?;
         match self.db().view(place).expire_at() {
             Some(at) if at <= self.now_ms && self.expiry_enabled => {
                 self.expire(place);
@@ -158,7 +176,7 @@ impl Keyspace {
     }
 
     fn discard(&mut self, place: Place) {
-        if let Some(object) = self.db_mut().remove(place) {
+        if let Some(object) = self.db_mut().take(place).free() {
             self.free(object);
         }
     }
@@ -184,7 +202,22 @@ impl Keyspace {
         Some(self.db().view(place))
     }
 
-    /// Reads a key without leaving a trace: for TYPE, TTL, OBJECT and their like.
+    /// Reads a key on behalf of a client that asks about it rather than for its value (EXISTS,
+    /// TYPE, TTL, OBJECT): counts the hit or miss, but is no access.
+    pub fn inspect(&mut self, key: &[u8]) -> Option<View<'_>> {
+        match self.locate(key) {
+            Some(place) => {
+                self.hits += 1;
+                Some(self.db().view(place))
+            }
+            None => {
+                self.misses += 1;
+                None
+            }
+        }
+    }
+
+    /// Reads a key without leaving a trace, for the server itself.
     pub fn peek(&mut self, key: &[u8]) -> Option<View<'_>> {
         let place = self.locate(key)?;
         Some(self.db().view(place))
@@ -199,6 +232,16 @@ impl Keyspace {
     pub fn edit(&mut self, key: &[u8]) -> Option<Edit<'_>> {
         let place = self.locate(key)?;
         Some(self.open(place))
+    }
+
+    /// Opens a key for change, or the place for it if it does not exist.
+    #[inline]
+    pub fn entry<'a>(&'a mut self, key: &'a [u8]) -> Entry<'a> {
+        let hash = self.seed.hash(key);
+        match self.locate_hashed(hash, key) {
+            Some(place) => Entry::Occupied(self.open(place)),
+            None => Entry::Vacant(Vacant { keys: self, key, hash }),
+        }
     }
 
     #[inline]
@@ -222,18 +265,30 @@ impl Keyspace {
     /// Creates a key that does not exist (as [`Keyspace::edit`] has just told).
     #[inline]
     pub fn insert(&mut self, key: &[u8], value: NewValue<'_>, expire_at: Option<i64>) -> Edit<'_> {
-        let access = self.access;
-        let place = self.db_mut().insert(key, fitting(value), expire_at);
-        self.db_mut().update(place, |record| record.set_access(access));
+        self.insert_hashed(self.seed.hash(key), key, value, expire_at)
+    }
+
+    #[inline]
+    fn insert_hashed(
+        &mut self,
+        hash: u64,
+        key: &[u8],
+        value: NewValue<'_>,
+        expire_at: Option<i64>,
+    ) -> Edit<'_> {
+        let mut record = Record::new(key, fitting(value), expire_at);
+        record.set_access(self.access);
+        let place = self.db_mut().put(hash, record);
         Edit { keys: self, place, changed: true }
     }
 
     /// Creates a key or overwrites it, whatever it was.
     #[inline]
     pub fn set(&mut self, key: &[u8], value: NewValue<'_>, expiry: Expiry) {
-        let Some(place) = self.locate(key) else {
+        let hash = self.seed.hash(key);
+        let Some(place) = self.locate_hashed(hash, key) else {
             let expire_at = if let Expiry::At(at) = expiry { Some(at) } else { None };
-            self.insert(key, value, expire_at);
+            self.insert_hashed(hash, key, value, expire_at);
             return;
         };
         let mut edit = self.open(place);
@@ -250,6 +305,81 @@ impl Keyspace {
         let Some(edit) = self.edit(key) else { return false };
         edit.remove();
         true
+    }
+
+    /// Gives a key another name in the same database. Its expiry goes with it, and its value is
+    /// not copied. What was called `to` gives way if `replace` allows it.
+    pub fn rename(&mut self, from: &[u8], to: &[u8], replace: bool) -> Transfer {
+        if self.locate(from).is_none() {
+            return Transfer::Missing;
+        }
+        if from == to {
+            return if replace { Transfer::Done } else { Transfer::Occupied };
+        }
+        if !self.vacate(self.current, to, replace) {
+            return Transfer::Occupied;
+        }
+        self.transfer(from, self.current, to)
+    }
+
+    /// Moves a key of the current database to another one, where it must not exist.
+    pub fn move_to(&mut self, key: &[u8], db: usize) -> Transfer {
+        if self.locate(key).is_none() {
+            return Transfer::Missing;
+        }
+        if !self.vacate(db, key, false) {
+            return Transfer::Occupied;
+        }
+        self.transfer(key, db, key)
+    }
+
+    /// Copies a key of the current database, with its expiry, to `to` in `db`. What is there
+    /// gives way if `replace` allows it; it must be another key.
+    pub fn copy_to(&mut self, from: &[u8], db: usize, to: &[u8], replace: bool) -> Transfer {
+        debug_assert!(db != self.current || from != to);
+        if self.read(from).is_none() {
+            return Transfer::Missing;
+        }
+        if !self.vacate(db, to, replace) {
+            return Transfer::Occupied;
+        }
+        let Some(place) = self.locate(from) else { return Transfer::Missing };
+        let mut copy = self.db_mut().update(place, |record| record.copied(to));
+        copy.set_access(self.access);
+        self.dbs[db].put(self.seed.hash(to), copy);
+        self.dirty += 1;
+        Transfer::Done
+    }
+
+    /// Makes sure that a database does not have a key; false if it does and may not lose it.
+    fn vacate(&mut self, db: usize, key: &[u8], replace: bool) -> bool {
+        let selected = std::mem::replace(&mut self.current, db);
+        let place = self.locate(key);
+        if let Some(place) = place.filter(|_| replace) {
+            self.discard(place);
+        }
+        self.current = selected;
+        place.is_none() || replace
+    }
+
+    fn transfer(&mut self, from: &[u8], db: usize, to: &[u8]) -> Transfer {
+        let Some(place) = self.locate(from) else { return Transfer::Missing };
+        let mut record = self.db_mut().take(place);
+        if self.touch {
+            record.set_access(self.access);
+        }
+        if from != to {
+            record = record.renamed(to);
+        }
+        self.dbs[db].put(self.seed.hash(to), record);
+        self.dirty += 1;
+        Transfer::Done
+    }
+
+    /// Seconds since a key was accessed, from [`View::access`].
+    pub fn idle_s(&self, access: u32) -> u32 {
+        // The clock in the records goes round every 194 days.
+        self.access.wrapping_sub(access) & ACCESS_MASK
     }
 
     pub fn len(&self) -> usize {
@@ -349,6 +479,27 @@ fn fitting(value: NewValue<'_>) -> NewValue<'_> {
     }
 }
 
+/// See [`Keyspace::entry`].
+pub enum Entry<'a> {
+    Occupied(Edit<'a>),
+    Vacant(Vacant<'a>),
+}
+
+/// A key that does not exist.
+pub struct Vacant<'a> {
+    keys: &'a mut Keyspace,
+    key: &'a [u8],
+    hash: u64,
+}
+
+impl<'a> Vacant<'a> {
+    /// Creates the key.
+    #[inline]
+    pub fn insert(self, value: NewValue<'_>, expire_at: Option<i64>) -> Edit<'a> {
+        self.keys.insert_hashed(self.hash, self.key, value, expire_at)
+    }
+}
+
 /// A key opened for change. Dropping it marks the key as changed, if it was.
 pub struct Edit<'a> {
     keys: &'a mut Keyspace,
@@ -369,12 +520,32 @@ impl Edit<'_> {
     /// Replaces the value and keeps the expiry.
     #[inline]
     pub fn set_value(&mut self, value: NewValue<'_>) {
+        self.changed = true;
+        if let NewValue::Inline(Inline::Str, bytes) | NewValue::Raw(bytes) = &value
+            && bytes.len() > INLINE_LIMIT
+            && self.reuse_buffer(bytes)
+        {
+            return;
+        }
         let place = self.place;
         let old = self.keys.db_mut().update(place, |record| record.set_value(fitting(value)));
         if let Some(object) = old {
             self.keys.free(object);
         }
-        self.changed = true;
+    }
+
+    /// Writes a long string into the memory of the one before, if it fits without waste.
+    fn reuse_buffer(&mut self, bytes: &[u8]) -> bool {
+        match self.keys.db_mut().object_mut(self.place) {
+            Some(Object::String(old))
+                if (bytes.len()..bytes.len() * 2).contains(&old.capacity()) =>
+            {
+                old.clear();
+                old.extend_from_slice(bytes);
+                true
+            }
+            _ => false,
+        }
     }
 
     pub fn set_expire_at(&mut self, expire_at: Option<i64>) {
@@ -384,16 +555,10 @@ impl Edit<'_> {
         }
     }
 
-    /// From now on OBJECT ENCODING calls this string `raw`.
-    pub fn set_raw(&mut self) {
-        self.keys.db_mut().update(self.place, |record| record.set_raw());
-    }
-
     /// Removes the key.
-    pub fn remove(self) {
-        let place = self.place;
-        self.keys.discard(place);
-        self.keys.dirty += 1;
+    pub fn remove(mut self) {
+        self.changed = true;
+        self.keys.discard(self.place);
     }
 }
 
@@ -425,6 +590,10 @@ impl Slot for Edit<'_> {
 
     fn set_object(&mut self, object: Object) {
         self.set_value(NewValue::Object(Box::new(object)));
+    }
+
+    fn set_raw(&mut self) {
+        self.keys.db_mut().update(self.place, |record| record.set_raw());
     }
 }
 

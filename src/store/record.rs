@@ -26,6 +26,7 @@ pub struct Record(NonNull<u8>);
 
 const WIDE: u8 = 0x40;
 const RAW: u8 = 0x80;
+const KIND_MASK: u8 = 0x0F;
 const KIND_OBJECT: u8 = 15;
 const EXPIRY_SHIFT: u8 = 4;
 const POSITION_BYTES: usize = 4;
@@ -50,6 +51,16 @@ impl Shape {
             Some(_) => 8,
         };
         Shape { wide: key > 0xFF || value > 0xFF, expiry, key, value }
+    }
+
+    /// The shape with another length of the value.
+    fn with_value(self, value: usize) -> Shape {
+        Shape { wide: self.key > 0xFF || value > 0xFF, value, ..self }
+    }
+
+    /// The shape with another key.
+    fn with_key(self, key: usize) -> Shape {
+        Shape { wide: key > 0xFF || self.value > 0xFF, key, ..self }
     }
 
     fn expiry_at(&self) -> usize {
@@ -87,10 +98,7 @@ impl Record {
             NewValue::Object(_) => (KIND_OBJECT, false, POINTER_BYTES),
         };
         let shape = Shape::new(key.len(), bytes, expire_at);
-        // SAFETY: a record is never empty, so the layout's size is not zero.
-        let pointer = unsafe { alloc(shape.layout()) };
-        let Some(pointer) = NonNull::new(pointer) else { handle_alloc_error(shape.layout()) };
-        let mut record = Record(pointer);
+        let mut record = Record::allocate(shape);
         record.write_header(kind | if raw { RAW } else { 0 }, shape);
         record.slice_mut(shape.key_at(), key.len()).copy_from_slice(key);
         match value {
@@ -102,6 +110,52 @@ impl Record {
         record.set_access(0);
         if let Some(ms) = expire_at {
             record.write_expiry(shape, ms);
+        }
+        record
+    }
+
+    /// A block of the right size, with nothing in it yet.
+    fn allocate(shape: Shape) -> Record {
+        // SAFETY: a record is never empty, so the layout's size is not zero.
+        let pointer = unsafe { alloc(shape.layout()) };
+        match NonNull::new(pointer) {
+            Some(pointer) => Record(pointer),
+            None => handle_alloc_error(shape.layout()),
+        }
+    }
+
+    /// Gives the value, its expiry and its access another key, without copying an object. This
+    /// record ends; the new one is in no wheel yet.
+    pub fn renamed(self, key: &[u8]) -> Record {
+        let renamed = self.duplicate_bytes(key);
+        // The object, if there is one, belongs to the new record now.
+        self.deallocate();
+        renamed
+    }
+
+    /// A copy of the value, its expiry and its access under another key, in no wheel yet.
+    pub fn copied(&self, key: &[u8]) -> Record {
+        let mut copy = self.duplicate_bytes(key);
+        if let Value::Object(object) = self.value() {
+            copy.put_object(Box::new(object.clone()));
+        }
+        copy
+    }
+
+    /// All of the record under another key. An object's pointer is copied as it is, so only one
+    /// of the two records may keep it.
+    fn duplicate_bytes(&self, key: &[u8]) -> Record {
+        assert!(key.len() <= MAX_KEY);
+        let old = self.shape();
+        let new = old.with_key(key.len());
+        let mut record = Record::allocate(new);
+        record.write_header(self.byte(0) & (KIND_MASK | RAW), new);
+        record.set_access(self.access());
+        record.slice_mut(new.key_at(), key.len()).copy_from_slice(key);
+        let value = self.slice(old.value_at(), old.value);
+        record.slice_mut(new.value_at(), new.value).copy_from_slice(value);
+        if let Some(ms) = self.expire_at() {
+            record.write_expiry(new, ms);
         }
         record
     }
@@ -187,7 +241,7 @@ impl Record {
     }
 
     fn kind(&self) -> u8 {
-        self.byte(0) & 0x0F
+        self.byte(0) & KIND_MASK
     }
 
     #[inline]
@@ -245,42 +299,42 @@ impl Record {
         self.slice_mut(shape.value_at(), POINTER_BYTES).copy_from_slice(&address.to_le_bytes());
     }
 
-    /// Takes the object out and leaves an empty inline string in its place.
-    pub fn take_object(&mut self) -> Option<Box<Object>> {
-        let shape = self.shape();
-        if self.kind() != KIND_OBJECT {
-            return None;
-        }
-        let pointer = self.object_pointer(shape);
-        let kind = Inline::Str as u8;
-        self.reshape(kind, Shape::new(shape.key, 0, self.expire_at()));
-        // SAFETY: the pointer came from Box::into_raw in `put_object`; the record no longer
-        // holds it, so it is taken back exactly once.
-        Some(unsafe { Box::from_raw(pointer) })
+    /// Gives up the object. Whoever calls must overwrite the pointer, or end the record.
+    fn release_object(&mut self, shape: Shape) -> Option<Box<Object>> {
+        // SAFETY: the pointer came from Box::into_raw in `put_object`, and by the rule above it
+        // is taken back once.
+        (self.kind() == KIND_OBJECT).then(|| unsafe { Box::from_raw(self.object_pointer(shape)) })
     }
 
     /// Puts another value in the old one's place and gives back the old one's object, if it had
     /// one. The record may move: the caller must store the new [`Record::word`].
+    #[inline]
     pub fn set_value(&mut self, value: NewValue<'_>) -> Option<Box<Object>> {
-        let old = self.take_object();
-        let key = self.shape().key;
-        let expire_at = self.expire_at();
+        let shape = self.shape();
+        let old = self.release_object(shape);
         match value {
-            NewValue::Inline(kind, bytes) => {
-                self.reshape(kind as u8, Shape::new(key, bytes.len(), expire_at));
-                self.bytes_mut().copy_from_slice(bytes);
-            }
-            NewValue::Raw(bytes) => {
-                let kind = Inline::Str as u8 | RAW;
-                self.reshape(kind, Shape::new(key, bytes.len(), expire_at));
-                self.bytes_mut().copy_from_slice(bytes);
-            }
+            NewValue::Inline(kind, bytes) => self.put_bytes(kind as u8, shape, bytes),
+            NewValue::Raw(bytes) => self.put_bytes(Inline::Str as u8 | RAW, shape, bytes),
             NewValue::Object(object) => {
-                self.reshape(KIND_OBJECT, Shape::new(key, POINTER_BYTES, expire_at));
+                self.reshape(KIND_OBJECT, shape, shape.with_value(POINTER_BYTES));
                 self.put_object(object);
             }
         }
         old
+    }
+
+    #[inline]
+    fn put_bytes(&mut self, meta: u8, shape: Shape, bytes: &[u8]) {
+        if bytes.len() == shape.value {
+            // The usual case where values are overwritten: only they and their kind change.
+            let kept = self.byte(0) & !(KIND_MASK | RAW);
+            self.slice_mut(0, 1)[0] = kept | meta;
+            self.slice_mut(shape.value_at(), bytes.len()).copy_from_slice(bytes);
+            return;
+        }
+        let new = shape.with_value(bytes.len());
+        self.reshape(meta, shape, new);
+        self.slice_mut(new.value_at(), bytes.len()).copy_from_slice(bytes);
     }
 
     /// Replaces `remove` inline bytes at `at` by `insert` bytes, which hold anything at first.
@@ -289,34 +343,39 @@ impl Record {
         let shape = self.shape();
         assert!(self.kind() != KIND_OBJECT && at + remove <= shape.value);
         let tail = shape.value - at - remove;
-        let new = Shape::new(shape.key, shape.value - remove + insert, self.expire_at());
-        let meta = self.kind() | (self.byte(0) & RAW);
+        let new = shape.with_value(shape.value - remove + insert);
+        let meta = self.byte(0) & (KIND_MASK | RAW);
         if insert >= remove {
-            self.reshape(meta, new);
+            self.reshape(meta, shape, new);
             self.bytes_mut().copy_within(at + remove..at + remove + tail, at + insert);
         } else {
             self.bytes_mut().copy_within(at + remove..at + remove + tail, at + insert);
-            self.reshape(meta, new);
+            self.reshape(meta, shape, new);
         }
     }
 
     /// Changes kind and lengths. Keeps key, access time, expiry (where both shapes have one),
     /// wheel position, and as many of the value's first bytes as fit the new shape.
-    fn reshape(&mut self, meta: u8, new: Shape) {
-        let old = self.shape();
+    fn reshape(&mut self, meta: u8, old: Shape, new: Shape) {
+        if old.wide == new.wide && old.expiry == new.expiry {
+            // Everything before the value stays where it is.
+            if old.value != new.value {
+                self.reallocate(old.total(), new.total());
+            }
+            self.write_header(meta, new);
+            return;
+        }
         let (old_key, new_key) = (old.key_at(), new.key_at());
         let body = new.key + old.value.min(new.value);
         let expiry = (self.expire_at(), self.wheel_position());
         if new.total() > old.total() {
             self.reallocate(old.total(), new.total());
         }
-        if old_key != new_key {
-            // SAFETY: both ranges lie within the larger of the two shapes, which is what is
-            // allocated at this point.
-            unsafe {
-                let base = self.0.as_ptr();
-                std::ptr::copy(base.add(old_key), base.add(new_key), body);
-            }
+        // SAFETY: both ranges lie within the larger of the two shapes, which is what is
+        // allocated at this point.
+        unsafe {
+            let base = self.0.as_ptr();
+            std::ptr::copy(base.add(old_key), base.add(new_key), body);
         }
         if new.total() < old.total() {
             self.reallocate(old.total(), new.total());
@@ -361,8 +420,9 @@ impl Record {
     pub fn set_expire_at(&mut self, expire_at: Option<i64>) {
         let shape = self.shape();
         let new = Shape::new(shape.key, shape.value, expire_at);
-        let meta = self.kind() | (self.byte(0) & RAW);
-        self.reshape(meta, new);
+        if new.expiry != shape.expiry {
+            self.reshape(self.byte(0) & (KIND_MASK | RAW), shape, new);
+        }
         if let Some(ms) = expire_at {
             self.write_expiry(new, ms);
         }
@@ -400,10 +460,14 @@ impl Record {
     /// Ends the record and gives back its object, if it had one, so that the caller can choose
     /// where a large one is freed.
     pub fn free(mut self) -> Option<Box<Object>> {
-        let object = self.take_object();
+        let object = self.release_object(self.shape());
+        self.deallocate();
+        object
+    }
+
+    fn deallocate(self) {
         // SAFETY: the block was allocated with this layout; the caller holds the last copy.
         unsafe { dealloc(self.0.as_ptr(), self.shape().layout()) };
-        object
     }
 }
 

@@ -6,7 +6,7 @@
 #![allow(unsafe_code)]
 
 use super::expiry::{Step, Timed, Wheel};
-use super::record::{NewValue, Record, View};
+use super::record::{Record, View};
 use crate::base::hash::Seed;
 use crate::base::prefetch;
 use crate::base::rng::Rng;
@@ -86,8 +86,8 @@ impl Records {
     }
 
     #[inline]
-    pub fn find(&self, key: &[u8]) -> Option<Place> {
-        self.table.find(self.seed.hash(key), |word| record(word).key() == key)
+    pub fn find(&self, hash: u64, key: &[u8]) -> Option<Place> {
+        self.table.find(hash, |word| record(word).key() == key)
     }
 
     #[inline]
@@ -96,22 +96,21 @@ impl Records {
         unsafe { View::new(record(self.table.get(place))) }
     }
 
-    /// Adds a record for a key that has none.
-    pub fn insert(&mut self, key: &[u8], value: NewValue<'_>, expire_at: Option<i64>) -> Place {
-        let mut new = Record::new(key, value, expire_at);
-        if let Some(time) = expire_at {
+    /// Adds a record that no table holds, for a key (of this hash) that has none.
+    pub fn put(&mut self, hash: u64, mut new: Record) -> Place {
+        if let Some(time) = new.expire_at() {
             let position = self.wheel.insert(time, new.word());
             new.set_wheel_position(position);
         }
         let seed = &self.seed;
-        self.table.insert(seed.hash(key), new.word(), |word| seed.hash(record(word).key()))
+        self.table.insert(hash, new.word(), |word| seed.hash(record(word).key()))
     }
 
-    /// Takes a record out and frees it; gives back its object, if it had one.
-    pub fn remove(&mut self, place: Place) -> Option<Box<Object>> {
+    /// Takes a record out. The caller must put it somewhere else or free it.
+    pub fn take(&mut self, place: Place) -> Record {
         let old = record(self.table.remove(place));
         self.forget_expiry(old);
-        old.free()
+        old
     }
 
     fn forget_expiry(&mut self, old: Record) {

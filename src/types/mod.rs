@@ -7,6 +7,7 @@
 
 pub mod entry;
 pub mod hash;
+pub mod lcs;
 pub mod string;
 
 /// What TYPE answers.
@@ -114,6 +115,19 @@ impl Value<'_> {
             Value::Object(Object::Hash(_)) => Type::Hash,
         }
     }
+
+    /// What OBJECT ENCODING answers. `raw` is what [`Slot::set_raw`] told of the value.
+    pub fn encoding(&self, raw: bool) -> &'static str {
+        match self {
+            Value::Inline(Inline::Int, _) => "int",
+            Value::Inline(Inline::Str, bytes) if !raw && bytes.len() <= string::EMBSTR_LIMIT => {
+                "embstr"
+            }
+            Value::Inline(Inline::Str, _) | Value::Object(Object::String(_)) => "raw",
+            Value::Inline(Inline::Hash, _) => "listpack",
+            Value::Object(Object::Hash(_)) => "hashtable",
+        }
+    }
 }
 
 /// The place a value is kept in, as its type changes it.
@@ -127,6 +141,8 @@ pub trait Slot {
     fn object_mut(&mut self) -> Option<&mut Object>;
     fn set_inline(&mut self, kind: Inline, bytes: &[u8]);
     fn set_object(&mut self, object: Object);
+    /// From now on OBJECT ENCODING calls this string `raw`, until it is replaced as a whole.
+    fn set_raw(&mut self) {}
 }
 
 /// A slot by itself, outside any keyspace: for tests, and for values under construction.

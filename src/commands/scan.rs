@@ -1,0 +1,76 @@
+//! What SCAN, HSCAN, SSCAN and ZSCAN have in common: the cursor and the options.
+
+use crate::base::glob;
+use crate::base::number::parse_u64;
+use crate::server::ctx::Ctx;
+use crate::server::error::Error;
+
+/// A step that finds little looks at no more than so many places for each element asked for.
+const PLACES_PER_ELEMENT: usize = 10;
+
+/// The options of a scan.
+pub struct Options<'a> {
+    /// How many elements are asked for; at least 1.
+    count: usize,
+    pattern: Option<&'a [u8]>,
+    /// The name of the only type wanted, as it came.
+    pub kind: Option<&'a [u8]>,
+}
+
+impl<'a> Options<'a> {
+    /// Reads the options from argument `at` on. Only SCAN itself has the option TYPE.
+    pub fn parse(ctx: &Ctx<'a>, mut at: usize, has_type: bool) -> Result<Options<'a>, Error> {
+        let mut options = Options { count: 10, pattern: None, kind: None };
+        while at < ctx.args.len() {
+            if at + 1 == ctx.args.len() {
+                return Err(Error::SYNTAX);
+            }
+            if ctx.is_word(at, "count") {
+                let count = ctx.int_arg(at + 1)?;
+                let count = usize::try_from(count).ok().filter(|&count| count > 0);
+                options.count = count.ok_or(Error::SYNTAX)?;
+            } else if ctx.is_word(at, "match") {
+                // An asterisk would only cost time.
+                options.pattern = Some(ctx.arg(at + 1)).filter(|pattern| *pattern != b"*");
+            } else if ctx.is_word(at, "type") && has_type {
+                options.kind = Some(ctx.arg(at + 1));
+            } else {
+                return Err(Error::SYNTAX);
+            }
+            at += 2;
+        }
+        Ok(options)
+    }
+
+    pub fn matches(&self, name: &[u8]) -> bool {
+        self.pattern.is_none_or(|pattern| glob::matches(pattern, name, false))
+    }
+
+    /// Repeats a scan's `step` until enough elements were seen, whether they matched or not.
+    /// `step` takes a cursor and returns the next one and how many elements it has seen.
+    pub fn repeat(&self, mut cursor: u64, mut step: impl FnMut(u64) -> (u64, usize)) -> u64 {
+        let mut seen = 0;
+        for _ in 0..self.count.saturating_mul(PLACES_PER_ELEMENT) {
+            let (next, more) = step(cursor);
+            cursor = next;
+            seen += more;
+            if cursor == 0 || seen >= self.count {
+                break;
+            }
+        }
+        cursor
+    }
+}
+
+/// Reads a cursor. Redis asks C's `strtoul`, for which nothing is 0, and -1 is the greatest.
+pub fn cursor(text: &[u8]) -> Result<u64, Error> {
+    const INVALID: Error = Error::Static("ERR invalid cursor");
+    match text {
+        [] => Ok(0),
+        [b'-', digits @ ..] if digits.first().is_some_and(u8::is_ascii_digit) => {
+            parse_u64(digits).map(u64::wrapping_neg).ok_or(INVALID)
+        }
+        [first, ..] if first.is_ascii_whitespace() || *first == 0x0b => Err(INVALID),
+        _ => parse_u64(text).ok_or(INVALID),
+    }
+}
