@@ -226,7 +226,12 @@ impl Log {
                 self.reader.rewind();
                 self.file = None;
             }
+            let ok = result.is_ok();
             self.report(request, result);
+            // After the report, as nobody waits for it; and not when the disk may hang.
+            if ok && effort == Effort::Policy && self.shared.fsync() != Fsync::Always {
+                self.reader.touch_ahead();
+            }
         }
     }
 

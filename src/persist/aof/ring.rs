@@ -21,6 +21,8 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+#[cfg(target_os = "linux")]
+use memmap2::Advice;
 use memmap2::{MmapMut, MmapOptions, MmapRaw};
 
 use super::format::{
@@ -33,6 +35,9 @@ use crate::persist::files::{FileHandle, Identity};
 const SEGMENTS: usize = 8;
 /// Once so much of the active segment is used and all of it released, appending begins over.
 const BEGIN_OVER_AT: usize = 256 * 1024;
+
+/// At least so much is kept ready to be stored to. Bytes.
+const TOUCH_LEAST: usize = 64 * 1024;
 
 /// A place in an incr file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,6 +90,10 @@ fn segment_size(ring_size: u64) -> usize {
     each.next_multiple_of(PAGE)
 }
 
+fn begin_over_at(segment_size: usize) -> usize {
+    BEGIN_OVER_AT.min(segment_size / 2)
+}
+
 fn split(memory: Memory, segment_size: usize, epoch: u64, first: Place) -> (Writer, Reader) {
     let header = RingHeader { segments: SEGMENTS as u32, segment_size: segment_size as u64, epoch };
     let shared = Arc::new(Shared {
@@ -111,7 +120,7 @@ fn split(memory: Memory, segment_size: usize, epoch: u64, first: Place) -> (Writ
     // SAFETY: nobody else has the ring yet.
     unsafe { shared.memory.store(0, &header.encode()) };
     writer.next_segment();
-    let reader = Reader { shared, position: 0, generation: 0, next: 0 };
+    let reader = Reader { shared, position: 0, generation: 0, next: 0, touched_at: 0 };
     (writer, reader)
 }
 
@@ -155,6 +164,13 @@ impl Memory {
         // SAFETY: within the mapping, which is page-aligned, and `at` is a multiple of 8.
         let place = unsafe { AtomicU64::from_ptr(self.map.as_mut_ptr().add(at).cast()) };
         place.store(word.to_le(), Ordering::Release);
+    }
+
+    /// Makes pages writable without changing them.
+    fn touch(&self, at: usize, len: usize) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        self.map.advise_range(Advice::PopulateWrite, at, len)?;
+        Ok(())
     }
 
     /// SAFETY: no other thread writes these bytes while the slice lives.
@@ -240,7 +256,7 @@ impl Writer {
     /// survives the process. No system call, as long as the log thread is not just taking or
     /// giving back a segment.
     pub fn append(&mut self, bytes: &[u8]) -> usize {
-        if self.next >= BEGIN_OVER_AT.min(self.limit / 2)
+        if self.next >= begin_over_at(self.limit)
             && self.shared.released.load(Ordering::Acquire) == self.tail
         {
             self.next_segment();
@@ -392,6 +408,8 @@ pub struct Reader {
     /// The segment use the position lies in, and where in the segment the next frame begins.
     generation: u64,
     next: usize,
+    /// The position when pages were last touched ahead.
+    touched_at: u64,
 }
 
 impl Reader {
@@ -468,6 +486,39 @@ impl Reader {
         debug_assert!(up_to <= self.position);
         self.shared.released.store(up_to, Ordering::Release);
         self.shared.live().reclaim(up_to);
+    }
+
+    /// Takes the write faults of the pages that are appended to next, so that the event loop does
+    /// not: the kernel protects a page against writing when it writes it back, some 30 seconds
+    /// after it was stored to, and storing to it again may wait for the file system's journal.
+    /// As many pages as may be needed until the next call, since each is written back once more.
+    pub fn touch_ahead(&mut self) {
+        let appended = self.position.saturating_sub(self.touched_at);
+        self.touched_at = self.position;
+        let size = self.shared.segment_size;
+        let ahead =
+            usize::try_from(appended * 2).unwrap_or(size).clamp(TOUCH_LEAST.min(size), size);
+        let (active, free) = {
+            let live = self.shared.live();
+            let active = live.pieces.back().filter(|p| p.generation == self.generation);
+            (active.map(|p| p.segment), live.free.iter().position(|free| *free))
+        };
+        // The writer goes on in the active segment and then in a free one; or it begins over, in
+        // the lower of the two.
+        let from = self.next.min(size);
+        let beyond = ahead.saturating_sub(size - from);
+        let rest = if from >= begin_over_at(size) { ahead } else { beyond };
+        let lowest = active.into_iter().chain(free).min();
+        let in_active = from..(from + ahead).min(size);
+        for (segment, range) in [(active, in_active), (free, 0..rest), (lowest, 0..rest)] {
+            let Some(segment) = segment else { continue };
+            let begin = self.shared.segment_at(segment) + range.start / PAGE * PAGE;
+            let end = self.shared.segment_at(segment) + range.end;
+            if begin < end {
+                // Only advice: where it is not taken, the event loop takes the faults.
+                let _ = self.shared.memory.touch(begin, end - begin);
+            }
+        }
     }
 
     /// The logical end of what has been committed.
