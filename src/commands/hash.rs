@@ -3,9 +3,8 @@
 #[cfg(test)]
 mod tests;
 
-use crate::base::glob;
-use crate::base::number::{LongDouble, parse_i64, parse_u64};
-use crate::resp::Args;
+use super::scan;
+use crate::base::number::{LongDouble, parse_i64};
 use crate::server::command::{Begin, Command, Find, Group, Keys, READ_KEY, flag::*};
 use crate::server::ctx::Ctx;
 use crate::server::error::Error;
@@ -449,36 +448,27 @@ fn random_options(ctx: &Ctx) -> Result<(i64, bool), Error> {
     Ok((count, with_values))
 }
 
-/// Empty lines of a large hash's table are steps as well: so many for each field asked for, at
-/// most.
-const STEPS_PER_FIELD: u64 = 10;
-
 fn hscan(ctx: &mut Ctx) -> Result<(), Error> {
-    let mut cursor = scan_cursor(ctx.arg(2)).ok_or(Error::Static("ERR invalid cursor"))?;
+    let cursor = scan::cursor(ctx.arg(2))?;
     // Redis looks at the options only if there is something to scan.
-    let hash = read(ctx.keys, ctx.args.get(1))?;
-    let Some(hash) = hash else {
+    let Some(hash) = read(ctx.keys, ctx.args.get(1))? else {
         ctx.out.array(2);
         ctx.out.bulk(b"0");
         ctx.out.array(0);
         return Ok(());
     };
-    let (pattern, count) = scan_options(ctx.args.from(3))?;
+    let options = scan::Options::parse(ctx.args.from(3), false)?;
     let mut found = Vec::new();
-    let mut visited = 0;
-    let mut steps = count.saturating_mul(STEPS_PER_FIELD);
-    loop {
-        cursor = hash.scan(cursor, |(field, value)| {
+    let cursor = options.repeat(cursor, |cursor| {
+        let mut visited = 0;
+        let next = hash.scan(cursor, |(field, value)| {
             visited += 1;
-            if pattern.is_none_or(|pattern| glob::matches(pattern, field, false)) {
+            if options.matches(field) {
                 found.push((field, value));
             }
         });
-        steps -= 1;
-        if cursor == 0 || visited >= count || steps == 0 {
-            break;
-        }
-    }
+        (next, visited)
+    });
     ctx.out.array(2);
     ctx.out.bulk(itoa::Buffer::new().format(cursor).as_bytes());
     ctx.out.array(found.len() * 2);
@@ -487,34 +477,4 @@ fn hscan(ctx: &mut Ctx) -> Result<(), Error> {
         ctx.out.bulk(value);
     }
     Ok(())
-}
-
-/// A cursor as C's `strtoul` reads it: nothing is 0, and a minus counts down from 2^64. Only
-/// blanks in front are refused.
-fn scan_cursor(text: &[u8]) -> Option<u64> {
-    match text {
-        [] => Some(0),
-        [b'-', b'0'..=b'9', ..] => parse_u64(&text[1..]).map(u64::wrapping_neg),
-        [b'+' | b'0'..=b'9', ..] => parse_u64(text),
-        _ => None,
-    }
-}
-
-/// The pattern and the count in the options of HSCAN.
-fn scan_options(options: Args<'_>) -> Result<(Option<&[u8]>, u64), Error> {
-    let (mut pattern, mut count) = (None, 10);
-    for at in (0..options.len()).step_by(2) {
-        let word = options.get(at);
-        if at + 1 == options.len() {
-            return Err(Error::SYNTAX);
-        } else if word.eq_ignore_ascii_case(b"match") {
-            pattern = Some(options.get(at + 1)).filter(|pattern| *pattern != b"*");
-        } else if word.eq_ignore_ascii_case(b"count") {
-            let number = parse_i64(options.get(at + 1)).ok_or(Error::NOT_AN_INTEGER)?;
-            count = u64::try_from(number).ok().filter(|&n| n > 0).ok_or(Error::SYNTAX)?;
-        } else {
-            return Err(Error::SYNTAX);
-        }
-    }
-    Ok((pattern, count))
 }

@@ -437,7 +437,7 @@ fn keys(ctx: &mut Ctx) -> Result<(), Error> {
 
 fn scan_keys(ctx: &mut Ctx) -> Result<(), Error> {
     let cursor = scan::cursor(ctx.arg(1))?;
-    let options = scan::Options::parse(ctx, 2, true)?;
+    let options = scan::Options::parse(ctx.args.from(2), true)?;
     // A name that is no type's is not an error: nothing is of that type.
     let kind = options.kind.map(type_named);
     let wanted = |view: &View| {

@@ -1,8 +1,8 @@
 //! What SCAN, HSCAN, SSCAN and ZSCAN have in common: the cursor and the options.
 
 use crate::base::glob;
-use crate::base::number::parse_u64;
-use crate::server::ctx::Ctx;
+use crate::base::number::{parse_i64, parse_u64};
+use crate::resp::Args;
 use crate::server::error::Error;
 
 /// A step that finds little looks at no more than so many places for each element asked for.
@@ -18,26 +18,26 @@ pub struct Options<'a> {
 }
 
 impl<'a> Options<'a> {
-    /// Reads the options from argument `at` on. Only SCAN itself has the option TYPE.
-    pub fn parse(ctx: &Ctx<'a>, mut at: usize, has_type: bool) -> Result<Options<'a>, Error> {
+    /// Reads the options. Only SCAN itself has the option TYPE.
+    pub fn parse(args: Args<'a>, has_type: bool) -> Result<Options<'a>, Error> {
         let mut options = Options { count: 10, pattern: None, kind: None };
-        while at < ctx.args.len() {
-            if at + 1 == ctx.args.len() {
+        for at in (0..args.len()).step_by(2) {
+            if at + 1 == args.len() {
                 return Err(Error::SYNTAX);
             }
-            if ctx.is_word(at, "count") {
-                let count = ctx.int_arg(at + 1)?;
+            let (word, value) = (args.get(at), args.get(at + 1));
+            if word.eq_ignore_ascii_case(b"count") {
+                let count = parse_i64(value).ok_or(Error::NOT_AN_INTEGER)?;
                 let count = usize::try_from(count).ok().filter(|&count| count > 0);
                 options.count = count.ok_or(Error::SYNTAX)?;
-            } else if ctx.is_word(at, "match") {
+            } else if word.eq_ignore_ascii_case(b"match") {
                 // An asterisk would only cost time.
-                options.pattern = Some(ctx.arg(at + 1)).filter(|pattern| *pattern != b"*");
-            } else if ctx.is_word(at, "type") && has_type {
-                options.kind = Some(ctx.arg(at + 1));
+                options.pattern = Some(value).filter(|pattern| *pattern != b"*");
+            } else if word.eq_ignore_ascii_case(b"type") && has_type {
+                options.kind = Some(value);
             } else {
                 return Err(Error::SYNTAX);
             }
-            at += 2;
         }
         Ok(options)
     }

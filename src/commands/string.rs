@@ -4,6 +4,7 @@ use super::expiration::{self, Expiration, deadline};
 use crate::server::command::{Begin, Command, Find, Group, Keys, READ_KEY, flag::*};
 use crate::server::ctx::{Ctx, Origin};
 use crate::server::error::Error;
+use crate::server::keys;
 use crate::store::NewValue;
 use crate::store::db::{Entry, Expiry};
 use crate::types::lcs::{self, Lcs};
@@ -223,6 +224,7 @@ pub const COMMANDS: &[Command] = &[
             ("6.2.0", "Takes `GET`, `EXAT` and `PXAT`."),
             ("7.0.0", "Takes `NX` together with `GET`."),
         ],
+        find_keys: Some(keys::of_set),
         handler: set,
         ..BASE
     },

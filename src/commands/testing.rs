@@ -165,5 +165,6 @@ fn words(line: &str) -> Vec<Vec<u8>> {
 }
 
 fn readable(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).replace("\r\n", " ").trim_end().to_string()
+    let text = String::from_utf8_lossy(bytes);
+    text.strip_suffix("\r\n").unwrap_or(&text).replace("\r\n", " ")
 }

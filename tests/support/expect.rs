@@ -358,7 +358,7 @@ impl Items {
 
     fn match_pairs(&self, got: &[(Value, Value)], resp3: bool) -> bool {
         let mut left: Vec<&(Value, Value)> = got.iter().collect();
-        self.items.len() % 2 == 0
+        self.items.len().is_multiple_of(2)
             && self.fits(got.len() * 2)
             && self.items.chunks(2).all(|pair| {
                 let found = left.iter().position(|(key, value)| {

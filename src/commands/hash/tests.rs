@@ -25,7 +25,7 @@ fn fields_are_set_and_read() {
         ("hset h a 1 b two c \"\"", ":3"),
         ("hset h a one d 4", ":1"),
         ("hget h a", "$3 one"),
-        ("hget h c", "$0"),
+        ("hget h c", "$0 "),
         ("hget h nothing", "$-1"),
         ("hget nokey a", "$-1"),
         ("hgetall h", "*8 $1 a $3 one $1 b $3 two $1 c $0  $1 d $1 4"),
