@@ -6,7 +6,7 @@
 //! RESP3's streamed strings and aggregates (`$?`, `*?`) are refused; no server sends them.
 //! The format: <https://github.com/redis/redis-specifications/blob/master/protocol/RESP3.md>
 
-use crate::base::number;
+use crate::base::{args, number};
 use std::fmt;
 
 /// Longest line: simple strings, errors, numbers and lengths.
@@ -16,7 +16,7 @@ const MAX_LINE: usize = 64 * 1024;
 const MAX_DEPTH: usize = 128;
 
 /// What a server answers. Aggregates keep the order of the wire.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub enum Value {
     /// RESP3's null.
     Null,
@@ -60,6 +60,37 @@ impl Value {
 
     pub fn is_null(&self) -> bool {
         matches!(self, Value::Null | Value::NullBulk | Value::NullArray)
+    }
+}
+
+/// Shows bytes as text, quoted where that is needed.
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = |kind: &str, bytes: &[u8]| {
+            write!(f, "{kind}({})", String::from_utf8_lossy(&args::quote(bytes)))
+        };
+        match self {
+            Value::Simple(bytes) => text("Simple", bytes),
+            Value::Error(bytes) => text("Error", bytes),
+            Value::BigNumber(digits) => text("BigNumber", digits),
+            Value::Bulk(bytes) => text("Bulk", bytes),
+            Value::Verbatim { text: bytes, .. } => text("Verbatim", bytes),
+            Value::Null => f.write_str("Null"),
+            Value::NullBulk => f.write_str("NullBulk"),
+            Value::NullArray => f.write_str("NullArray"),
+            Value::Int(n) => write!(f, "Int({n})"),
+            Value::Double(x) => write!(f, "Double({x})"),
+            Value::Bool(x) => write!(f, "Bool({x})"),
+            Value::Array(values) => f.debug_list().entries(values).finish(),
+            Value::Set(values) => f.debug_set().entries(values).finish(),
+            Value::Map(pairs) => {
+                f.debug_map().entries(pairs.iter().map(|(key, value)| (key, value))).finish()
+            }
+            Value::Push(values) => f.debug_tuple("Push").field(values).finish(),
+            Value::Attributed { attributes, value } => {
+                f.debug_tuple("Attributed").field(attributes).field(value).finish()
+            }
+        }
     }
 }
 
@@ -402,6 +433,13 @@ mod tests {
             assert_eq!(read_all(text.as_bytes()), Ok(vec![expected.clone()]), "{text:?}");
         }
         assert!(matches!(read_all(b",nan\r\n").unwrap()[..], [Value::Double(nan)] if nan.is_nan()));
+    }
+
+    #[test]
+    fn is_shown_as_text() {
+        let bytes = b"*3\r\n$4\r\na\r\nb\r\n-ERR no\r\n%1\r\n:1\r\n_\r\n";
+        let shown = format!("{:?}", read_all(bytes).unwrap()[0]);
+        assert_eq!(shown, r#"[Bulk("a\r\nb"), Error("ERR no"), {Int(1): Null}]"#);
     }
 
     #[test]

@@ -88,6 +88,28 @@ impl Options {
         child
     }
 
+    /// Starts a server, and kills it after a while, ready or not.
+    pub fn run_and_kill(&self, after: Duration) {
+        let args = self.server_args(free_port());
+        let mut child = self.spawn(&args);
+        thread::sleep(after);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// The options' arguments behind those that every server gets, which they may override.
+    fn server_args(&self, port: u16) -> Vec<String> {
+        // A configuration file, or "-" for standard input, must stay first.
+        let (first, rest) = match self.args.split_first() {
+            Some((first, rest)) if !first.starts_with("--") => (Some(first), rest),
+            _ => (None, &self.args[..]),
+        };
+        let dir = self.dir().to_str().unwrap();
+        let port = port.to_string();
+        let own = ["--port", &port, "--dir", dir, "--save", ""].map(String::from);
+        first.into_iter().cloned().chain(own).chain(rest.to_vec()).collect()
+    }
+
     /// Runs the program with the options' arguments alone, which must make it end soon by itself.
     #[track_caller]
     pub fn run_to_exit(&self) -> Ended {
@@ -158,16 +180,7 @@ impl Server {
     }
 
     fn start_at(options: Options, port: u16) -> Result<Server, String> {
-        // In front of the options' own, which may override them. The word "-" must stay first.
-        let (first, rest) = match options.args.split_first() {
-            Some((first, rest)) if !first.starts_with("--") => (Some(first), rest),
-            _ => (None, &options.args[..]),
-        };
-        let dir = options.dir().to_str().unwrap();
-        let port_text = port.to_string();
-        let own = ["--port", &port_text, "--dir", dir, "--save", ""].map(String::from);
-        let args: Vec<String> =
-            first.into_iter().cloned().chain(own).chain(rest.to_vec()).collect();
+        let args = options.server_args(port);
         let mut child = options.spawn(&args);
         let log = Arc::new(Mutex::new(String::new()));
         let pipes: [Box<dyn Read + Send>; 2] =
