@@ -17,6 +17,7 @@ pub mod keys;
 pub mod loading;
 pub mod log;
 pub mod logging;
+pub mod process;
 pub mod start;
 pub mod stats;
 pub mod tick;
