@@ -5,13 +5,20 @@ pub mod command;
 pub mod connection;
 pub mod hash;
 pub mod memory;
+pub mod server;
 pub mod string;
 
 use crate::server::command::Command;
 
 /// Every family, in the order of the documentation.
-pub const FAMILIES: &[&[Command]] =
-    &[connection::COMMANDS, command::COMMANDS, string::COMMANDS, hash::COMMANDS, memory::COMMANDS];
+pub const FAMILIES: &[&[Command]] = &[
+    connection::COMMANDS,
+    command::COMMANDS,
+    string::COMMANDS,
+    hash::COMMANDS,
+    memory::COMMANDS,
+    server::COMMANDS,
+];
 
 #[cfg(test)]
 mod rows;

@@ -14,6 +14,7 @@ pub mod execute;
 pub mod free;
 pub mod gate;
 pub mod identity;
+pub mod info;
 pub mod introspect;
 pub mod keys;
 pub mod listeners;
