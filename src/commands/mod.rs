@@ -2,6 +2,7 @@
 
 mod client;
 pub mod command;
+pub mod config;
 pub mod connection;
 pub mod hash;
 pub mod memory;
@@ -18,8 +19,11 @@ pub const FAMILIES: &[&[Command]] = &[
     hash::COMMANDS,
     memory::COMMANDS,
     server::COMMANDS,
+    config::COMMANDS,
 ];
 
+#[cfg(test)]
+mod info_tests;
 #[cfg(test)]
 mod rows;
 #[cfg(test)]
