@@ -4,6 +4,7 @@ mod client;
 pub mod command;
 pub mod config;
 pub mod connection;
+pub mod debug;
 pub mod hash;
 pub mod memory;
 pub mod server;
@@ -20,6 +21,7 @@ pub const FAMILIES: &[&[Command]] = &[
     memory::COMMANDS,
     server::COMMANDS,
     config::COMMANDS,
+    debug::COMMANDS,
 ];
 
 #[cfg(test)]
