@@ -2,14 +2,19 @@
 
 mod client;
 pub mod command;
+pub mod config;
 pub mod connection;
+pub mod debug;
 mod expiration;
 pub mod hash;
 pub mod keys;
 pub mod memory;
 mod scan;
+pub mod server;
 pub mod string;
 
+#[cfg(test)]
+mod info_tests;
 #[cfg(test)]
 mod rows;
 #[cfg(test)]
@@ -25,4 +30,7 @@ pub const FAMILIES: &[&[Command]] = &[
     string::COMMANDS,
     hash::COMMANDS,
     memory::COMMANDS,
+    server::COMMANDS,
+    config::COMMANDS,
+    debug::COMMANDS,
 ];

@@ -105,6 +105,11 @@ impl Client {
         }
     }
 
+    /// Whether it is on this machine, or the server's own.
+    pub fn is_local(&self) -> bool {
+        self.conn.as_ref().is_none_or(|conn| conn.stream().is_local())
+    }
+
     /// Ends the connection, not later than asked for before.
     pub fn close(&mut self, when: Closing) {
         self.closing = self.closing.max(when);

@@ -11,6 +11,7 @@ use std::sync::mpsc::{Sender, channel};
 pub struct Free {
     sender: Option<Sender<Garbage>>,
     pending: Arc<AtomicUsize>,
+    freed: Arc<AtomicUsize>,
 }
 
 impl Default for Free {
@@ -23,11 +24,13 @@ impl Free {
     pub fn new() -> Free {
         let (sender, receiver) = channel::<Garbage>();
         let pending = Arc::new(AtomicUsize::new(0));
-        let counter = pending.clone();
+        let freed = Arc::new(AtomicUsize::new(0));
+        let (counter, freed_counter) = (pending.clone(), freed.clone());
         let work = move || {
             for garbage in receiver {
                 let count = garbage.count();
                 drop(garbage);
+                freed_counter.fetch_add(count, Ordering::Relaxed);
                 counter.fetch_sub(count, Ordering::Relaxed);
             }
         };
@@ -39,7 +42,7 @@ impl Free {
                 None
             }
         };
-        Free { sender, pending }
+        Free { sender, pending, freed }
     }
 
     /// Frees it soon.
@@ -54,5 +57,15 @@ impl Free {
     /// Keys and values waiting to be freed.
     pub fn pending(&self) -> usize {
         self.pending.load(Ordering::Relaxed)
+    }
+
+    /// Keys and values freed, since the start or [`Free::forget_freed`].
+    pub fn freed(&self) -> usize {
+        self.freed.load(Ordering::Relaxed)
+    }
+
+    /// Counts from 0 again.
+    pub fn forget_freed(&self) {
+        self.freed.store(0, Ordering::Relaxed);
     }
 }

@@ -1,6 +1,7 @@
 //! Puts the parts in order: the tick, the gate, execution, effects. The subsystems themselves are
 //! passive; only here is decided what happens when.
 
+pub mod apply;
 pub mod client;
 pub mod client_list;
 pub mod command;
@@ -12,11 +13,15 @@ pub mod error;
 pub mod execute;
 pub mod free;
 pub mod gate;
+pub mod identity;
+pub mod info;
 pub mod introspect;
 pub mod keys;
+pub mod listeners;
 pub mod loading;
 pub mod log;
 pub mod logging;
+pub mod process;
 pub mod start;
 pub mod stats;
 pub mod tick;
@@ -25,11 +30,14 @@ use crate::base::clock::Clock;
 use crate::base::rng::Rng;
 use crate::persist::aof;
 use crate::store::Keyspace;
+use apply::Reconfigured;
 use client::Client;
 use command::CommandTable;
 use config::Config;
 use effects::Effects;
 use free::Free;
+use identity::Identity;
+use listeners::Listeners;
 use loading::LoadingInfo;
 use log::Log;
 use slab::Slab;
@@ -60,8 +68,18 @@ pub struct Server {
     pub state: u32,
     /// The file the configuration came from.
     pub config_file: Option<PathBuf>,
-    /// The TCP port, also if the system chose it.
-    pub port: u16,
+    pub identity: Identity,
+    pub listeners: Listeners,
+    /// What DEBUG switches off and on.
+    pub switches: Switches,
+    /// What a CONFIG SET changed and the loop has to carry out.
+    pub reconfigured: Reconfigured,
+    /// When the data was saved last (seconds since 1970; at first the start), and the changes
+    /// counted until then.
+    pub saved_s: i64,
+    pub saved_dirty: u64,
+    /// Bytes of memory the process had taken before there was any data.
+    pub startup_memory: u64,
     /// How the append-only file is reached, once there was one.
     pub log_options: Option<aof::Options>,
     /// Progress, while a file is being loaded.
@@ -74,6 +92,21 @@ pub struct Server {
     last_ns: u64,
     base_ms: i64,
     base_ns: u64,
+}
+
+/// Parts of the server that tests stand still.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Switches {
+    /// Keys expire when they are due, and not only when somebody looks at them.
+    pub active_expire: bool,
+    /// The periodic work is done. A shutdown that a signal asks for is part of it.
+    pub cron: bool,
+}
+
+impl Default for Switches {
+    fn default() -> Switches {
+        Switches { active_expire: true, cron: true }
+    }
 }
 
 /// How SHUTDOWN is to be done.
@@ -91,6 +124,7 @@ impl Instance {
     pub fn new(config: Config, commands: &'static CommandTable, clock: Clock) -> Instance {
         let now_ms = clock.unix_ms();
         let mut rng = Rng::from_os();
+        let identity = Identity::new(&mut rng, now_ms);
         let keys = Keyspace::new(config.databases as usize, rng.next_u64(), now_ms);
         let server = Server {
             stats: Stats::new(commands.ids()),
@@ -103,7 +137,13 @@ impl Instance {
             rng,
             state: 0,
             config_file: None,
-            port: 0,
+            identity,
+            listeners: Listeners::default(),
+            switches: Switches::default(),
+            reconfigured: Reconfigured::default(),
+            saved_s: now_ms / 1000,
+            saved_dirty: 0,
+            startup_memory: process::memory().anonymous,
             log_options: None,
             loading: None,
             doomed: Vec::new(),

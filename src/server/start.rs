@@ -4,14 +4,11 @@
 use super::config::{GOREDIS_VERSION, REDIS_VERSION, Start};
 use super::loading::Loading;
 use super::tick::EventLoop;
-use super::{Instance, command::CommandTable, log as server_log, logging};
+use super::{Instance, apply, command::CommandTable, log as server_log, logging, process};
 use crate::base::clock::Clock;
-use crate::net::listener::Listener;
 use crate::persist::aof::{Loader, Options};
 use crate::persist::files::Files;
 use log::{error, info, warn};
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 /// The process's exit code after a start that failed or a run that ended badly.
@@ -22,6 +19,7 @@ pub const FAILED: u8 = 1;
 pub fn serve(start: Start, commands: &'static CommandTable, files: Arc<dyn Files>) -> u8 {
     logging::start(&start.config.logfile, start.config.loglevel);
     install_panic_report();
+    report_crashes(&start);
     match prepare(start, commands, files).and_then(|mut eventloop| {
         info!("Ready to accept connections tcp"); // waited for
         eventloop.run().map_err(|e| format!("The event loop failed: {e}"))
@@ -32,6 +30,13 @@ pub fn serve(start: Start, commands: &'static CommandTable, files: Arc<dyn Files
             FAILED
         }
     }
+}
+
+fn report_crashes(start: &Start) {
+    let log_file = &start.config.logfile;
+    let log_file = (!log_file.is_empty()).then(|| start.config.dir.join(log_file));
+    const PROGRAM: &str = concat!("goredis ", env!("CARGO_PKG_VERSION"));
+    process::report_crashes(log_file.as_deref(), PROGRAM);
 }
 
 /// A panic is a bug of ours: say where, in the log, before the process ends. What was acknowledged
@@ -51,7 +56,7 @@ fn prepare(
     commands: &'static CommandTable,
     files: Arc<dyn Files>,
 ) -> Result<EventLoop, String> {
-    let Start { config, config_file } = start;
+    let Start { mut config, config_file } = start;
     std::env::set_current_dir(&config.dir)
         .map_err(|e| format!("Can't chdir to '{}': {e}", config.dir.display()))?;
     info!("oO0OoO0OoO0Oo goredis is starting oO0OoO0OoO0Oo");
@@ -61,10 +66,12 @@ fn prepare(
     for directive in config.unsupported_in_use() {
         warn!("The directive '{directive}' is set, but has no effect yet.");
     }
+    apply::fit_max_clients(&mut config)?;
     let mut instance = Instance::new(config, commands, Clock::system());
     instance.server.config_file = config_file;
     let mut eventloop = EventLoop::new(instance).map_err(|e| format!("Can't poll: {e}"))?;
-    let port = listen(&mut eventloop)?;
+    eventloop.listen()?;
+    let port = eventloop.instance().server.listeners.port();
     info!(
         "goredis {GOREDIS_VERSION} (Redis {REDIS_VERSION}), standalone, port: {port}, PID: {}",
         std::process::id()
@@ -100,57 +107,4 @@ fn load(eventloop: &mut EventLoop, options: &Options) -> Result<(), String> {
     eventloop.instance_mut().server.log.start(options, loader.finish())?;
     eventloop.instance_mut().server.log_options = Some(options.clone());
     Ok(())
-}
-
-/// Listens wherever the configuration says; returns the TCP port.
-pub fn listen(eventloop: &mut EventLoop) -> Result<u16, String> {
-    let config = eventloop.instance().server.config.clone();
-    let mut port = config.port;
-    for address in &config.bind {
-        match bind(address, port, config.tcp_backlog) {
-            Ok(Some(listener)) => {
-                port = listener.port().unwrap_or(port);
-                eventloop.listen(listener).map_err(|e| format!("Can't poll a listener: {e}"))?;
-            }
-            Ok(None) => {}
-            Err(e) => {
-                warn!(
-                    "Warning: Could not create server TCP listening socket {address}:{port}: {e}"
-                );
-                // Waited for by tools that then try another port.
-                return Err(format!("Failed listening on port {port} (tcp), aborting."));
-            }
-        }
-    }
-    if !config.unixsocket.is_empty() {
-        let path = Path::new(&config.unixsocket);
-        let listener = Listener::unix(path, config.unixsocketperm, config.tcp_backlog)
-            .map_err(|e| format!("Failed opening Unix socket {}: {e}", config.unixsocket))?;
-        eventloop.listen(listener).map_err(|e| format!("Can't poll a listener: {e}"))?;
-    }
-    if config.port == 0 && !config.bind.is_empty() {
-        info!("Port 0 was asked for: listening on port {port}");
-    }
-    eventloop.instance_mut().server.port = port;
-    Ok(port)
-}
-
-/// An address with a dash before it need not exist on this machine.
-fn bind(address: &str, port: u16, backlog: u32) -> io::Result<Option<Listener>> {
-    let (host, optional) = match address.strip_prefix('-') {
-        Some(host) => (host, true),
-        None => (address, false),
-    };
-    match Listener::tcp(host, port, backlog) {
-        Ok(listener) => Ok(Some(listener)),
-        Err(e) if optional && is_absent(&e) => Ok(None),
-        Err(e) => Err(e),
-    }
-}
-
-/// The address, or its whole family, is not to be had here.
-fn is_absent(error: &io::Error) -> bool {
-    use libc::{EADDRNOTAVAIL, EAFNOSUPPORT, ENOPROTOOPT, EPROTONOSUPPORT, ESOCKTNOSUPPORT};
-    let absent = [EADDRNOTAVAIL, EAFNOSUPPORT, ENOPROTOOPT, EPROTONOSUPPORT, ESOCKTNOSUPPORT];
-    error.raw_os_error().is_some_and(|code| absent.contains(&code))
 }

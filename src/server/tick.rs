@@ -7,10 +7,10 @@ use super::client::{Client, Closing};
 use super::command::Entry;
 use super::ctx::Origin;
 use super::execute::{Request, execute};
+use super::listeners::FIRST_TOKEN;
 use super::stats::Stats;
 use super::{Instance, Shutdown, connections, gate};
 use crate::net::conn::{Conn, Input, Pool, READ_SIZE};
-use crate::net::listener::Listener;
 use crate::net::stream::Stream;
 use crate::resp::parse::{self, Limits, Parsed, ProtocolError, Span};
 use crate::resp::{Args, Reply};
@@ -42,7 +42,6 @@ const EXPIRY_US: u64 = 500;
 
 const WAKER: Token = Token(usize::MAX);
 const SIGNALS: Token = Token(usize::MAX - 1);
-const FIRST_LISTENER: usize = usize::MAX - 64;
 
 /// Commands cut out of a client's input and not executed yet.
 #[derive(Default)]
@@ -73,7 +72,6 @@ enum Stop {
 pub struct EventLoop {
     instance: Instance,
     poll: Poll,
-    listeners: Vec<Listener>,
     /// Clients that have something left to do although no event will say so.
     scheduled: VecDeque<usize>,
     /// Clients with output of this tick.
@@ -111,7 +109,6 @@ impl EventLoop {
         Ok(EventLoop {
             instance,
             poll,
-            listeners: Vec::new(),
             scheduled: VecDeque::new(),
             with_output: Vec::new(),
             shared_input: vec![0; READ_SIZE],
@@ -148,11 +145,15 @@ impl EventLoop {
         self.stopping
     }
 
-    pub fn listen(&mut self, mut listener: Listener) -> io::Result<()> {
-        let token = Token(FIRST_LISTENER + self.listeners.len());
-        listener.register(self.poll.registry(), token)?;
-        self.listeners.push(listener);
-        Ok(())
+    /// Listens wherever the configuration says.
+    ///
+    /// # Errors
+    /// A text for the log: the server cannot be reached as it should.
+    pub fn listen(&mut self) -> Result<(), String> {
+        let registry = self.poll.registry().try_clone().map_err(|e| format!("Can't poll: {e}"))?;
+        let server = &mut self.instance.server;
+        server.listeners.attach(registry);
+        server.listeners.open(&server.config)
     }
 
     /// Runs until a shutdown is asked for.
@@ -192,7 +193,8 @@ impl EventLoop {
         }
         let keys = &self.instance.keys;
         let mut until_ms = self.next_cron_ms;
-        if let Some(expiry_ms) = keys.next_expiry().filter(|_| keys.expiry_enabled) {
+        let expires = keys.expiry_enabled && self.instance.server.switches.active_expire;
+        if let Some(expiry_ms) = keys.next_expiry().filter(|_| expires) {
             until_ms = until_ms.min(expiry_ms);
         }
         Duration::from_millis((until_ms - keys.now_ms).clamp(0, CRON_MS) as u64)
@@ -202,7 +204,7 @@ impl EventLoop {
         match event.token() {
             WAKER => self.on_log_progress(),
             SIGNALS => self.on_signal(),
-            Token(n) if n >= FIRST_LISTENER => self.accept(n - FIRST_LISTENER),
+            Token(n) if n >= FIRST_TOKEN => self.accept(n - FIRST_TOKEN),
             token => self.on_client_event(token, event),
         }
     }
@@ -233,7 +235,7 @@ impl EventLoop {
 
     fn accept(&mut self, index: usize) {
         loop {
-            match self.listeners[index].accept() {
+            match self.instance.server.listeners.accept(index) {
                 Ok(stream) => self.welcome(stream),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -558,7 +560,8 @@ impl EventLoop {
     /// What is due by the clock: keys that expire, and the periodic work.
     fn on_time(&mut self) {
         let Instance { server, keys } = &mut self.instance;
-        if keys.expiry_enabled {
+        self.expiry_behind = false;
+        if keys.expiry_enabled && server.switches.active_expire {
             let began = server.clock.monotonic_us();
             let clock = &server.clock;
             self.expiry_behind =
@@ -569,7 +572,9 @@ impl EventLoop {
         }
         if keys.now_ms >= self.next_cron_ms {
             self.next_cron_ms = keys.now_ms + CRON_MS;
-            self.cron();
+            if server.switches.cron {
+                self.cron();
+            }
         }
         if self.instance.keys.now_ms >= self.next_second_ms {
             self.next_second_ms = self.instance.keys.now_ms + 1000;
@@ -580,7 +585,7 @@ impl EventLoop {
 
     fn cron(&mut self) {
         if std::mem::take(&mut self.accept_again) {
-            (0..self.listeners.len()).for_each(|i| self.accept(i));
+            self.instance.server.listeners.indexes().for_each(|index| self.accept(index));
         }
         self.cron_count += 1;
         let Instance { server, keys } = &mut self.instance;
@@ -589,6 +594,8 @@ impl EventLoop {
         server.stats.command_rate.sample(total_commands, now_ms);
         server.stats.input_rate.sample(bytes_in, now_ms);
         server.stats.output_rate.sample(bytes_out, now_ms);
+        let memory = super::process::memory().anonymous;
+        server.stats.peak_memory = server.stats.peak_memory.max(memory);
         // A tenth of the clients at a time, so that each is looked at once a second.
         let part = self.cron_count % CRON_PARTS;
         let overdue: Vec<usize> = server
@@ -641,7 +648,16 @@ impl EventLoop {
     /// Carries out a shutdown: replies have been sent, the listeners close, the append-only file
     /// becomes durable. If that fails, the server goes on, unless it was forced.
     fn shut_down_if_asked(&mut self) {
-        let Some(shutdown) = self.instance.server.shutdown.take() else { return };
+        let server = &mut self.instance.server;
+        let Some(shutdown) = server.shutdown else {
+            // One that a signal asked for may have been aborted.
+            self.insist.store(false, Ordering::Relaxed);
+            return;
+        };
+        if !server.switches.cron && shutdown.client_key.is_none() {
+            return;
+        }
+        server.shutdown = None;
         warn!("User requested shutdown...");
         if self.instance.server.log.is_open() {
             info!("Calling fsync() on the AOF file.");
@@ -657,7 +673,7 @@ impl EventLoop {
                 return;
             }
         }
-        self.listeners.clear();
+        self.instance.server.listeners.close();
         warn!("goredis is now ready to exit, bye bye...");
         self.stopping = true;
     }

@@ -57,6 +57,10 @@ impl Slot {
     fn at(&mut self, index: usize) -> Option<&mut u64> {
         self.pieces.get_mut(index / PIECE)?.get_mut(index % PIECE)
     }
+
+    fn get(&self, index: usize) -> Option<u64> {
+        self.pieces.get(index / PIECE)?.get(index % PIECE).copied()
+    }
 }
 
 struct Level {
@@ -145,6 +149,27 @@ impl Wheel {
             return Some(self.elapsed);
         }
         self.first_slot().map(|(level, slot)| self.slot_start(level, slot))
+    }
+
+    /// The mean of the entries' times, from about `most` of them spread evenly over all; none if
+    /// there are no entries.
+    pub fn mean_time(&self, most: usize, owner: &impl Timed) -> Option<Time> {
+        let stride = self.len.div_ceil(most.max(1)).max(1);
+        let slots = self.levels.iter().flat_map(|level| &level.slots).chain([&self.overdue]);
+        let (mut sum, mut count) = (0i128, 0);
+        // How many entries of the next slots are to be passed over.
+        let mut skip = 0;
+        for slot in slots {
+            let mut index = skip;
+            while let Some(word) = slot.get(index) {
+                sum += i128::from(owner.time(word));
+                count += 1;
+                index += stride;
+            }
+            skip = index - slot.len;
+        }
+        // The mean of 64-bit numbers is one.
+        (count > 0).then(|| (sum / count) as Time)
     }
 
     /// The slot that comes first: one above level 0 that the time has reached and that is not
@@ -286,6 +311,11 @@ mod tests {
                     }
                 }
                 prop_assert_eq!(wheel.len(), model.0.len());
+                let times = || model.0.values().map(|v| v.0);
+                let mean = times().sum::<Time>().checked_div(model.0.len() as Time);
+                prop_assert_eq!(wheel.mean_time(1000, &model), mean);
+                let sampled = wheel.mean_time(3, &model);
+                prop_assert!(sampled >= times().min() && sampled <= times().max());
                 if let Some(first) = model.0.values().map(|v| v.0).min() {
                     prop_assert!(wheel.next_time().unwrap() <= first.max(now));
                 }

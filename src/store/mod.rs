@@ -2,6 +2,7 @@
 //! the protocol, clients or files.
 
 pub mod db;
+pub mod digest;
 pub mod expiry;
 pub mod record;
 pub mod table;

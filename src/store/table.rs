@@ -61,6 +61,12 @@ impl Records {
         self.wheel.len()
     }
 
+    /// The mean of when keys expire, in milliseconds since 1970, from a sample of those that do.
+    pub fn mean_expiry(&self) -> Option<i64> {
+        const SAMPLE: usize = 256;
+        self.wheel.mean_time(SAMPLE, &Entries)
+    }
+
     /// Slots of the hash table, for its load.
     pub fn capacity(&self) -> usize {
         self.table.capacity()

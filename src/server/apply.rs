@@ -1,0 +1,163 @@
+//! Makes so what the configuration says: what CONFIG SET has changed, and what must fit the
+//! machine at the start. Directives that are looked at wherever they matter need nothing here.
+
+use super::config::{Changed, Config, SetError, Support, TABLE};
+use super::{Server, logging, process};
+use log::{info, warn};
+
+/// Changes that the loop carries out at the end of the tick; it sets them back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reconfigured {
+    /// `appendonly` was turned on or off.
+    pub appendonly: bool,
+    /// `appendfsync` is another.
+    pub appendfsync: bool,
+}
+
+/// Descriptors kept for files, listeners and the like, beside one a client.
+const RESERVED_FILES: u64 = 32;
+
+/// Applies what a CONFIG SET changed. If something cannot be applied, the former configuration is
+/// put back, and what was applied of the new one is undone.
+pub fn changed(server: &mut Server, changed: Changed) -> Result<(), SetError> {
+    let Changed { names, previous } = changed;
+    let Err((index, reason)) = apply_all(server, &names) else {
+        warn_of_missing_features(&names);
+        return Ok(());
+    };
+    let name = names[index];
+    warn!(
+        "Failed applying new configuration. Possibly related to new {name} setting. \
+         Restoring previous settings."
+    );
+    server.config = *previous;
+    if let Err((index, reason)) = apply_all(server, &names[..index]) {
+        warn!("The former value of {} cannot be restored: {reason}", names[index]);
+    }
+    Err(SetError::not_applied(name, reason))
+}
+
+/// Applies the values that these directives have now. In case of an error, says at which of them
+/// it happened.
+fn apply_all(server: &mut Server, names: &[&'static str]) -> Result<(), (usize, String)> {
+    for (index, name) in names.iter().enumerate() {
+        apply(server, name).map_err(|reason| (index, reason))?;
+    }
+    Ok(())
+}
+
+fn apply(server: &mut Server, name: &str) -> Result<(), String> {
+    match name {
+        "loglevel" => logging::set_level(server.config.loglevel),
+        "requirepass" => admit_all_if_open(server),
+        "maxclients" => return raise_limit_for_clients(&server.config),
+        "port" => {
+            let listened = server.listeners.change(&server.config);
+            listened.map_err(|_| "Unable to listen on this port. Check server logs.")?;
+        }
+        "bind" => {
+            let listened = server.listeners.change(&server.config);
+            listened.map_err(|_| "Failed to bind to specified addresses.")?;
+        }
+        "dir" => std::env::set_current_dir(&server.config.dir).map_err(|e| e.to_string())?,
+        "appendonly" => server.reconfigured.appendonly = true,
+        "appendfsync" => server.reconfigured.appendfsync = true,
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Without a password nobody need authenticate, also those who came when there was one.
+fn admit_all_if_open(server: &mut Server) {
+    if server.config.requirepass.is_empty() {
+        server.clients.iter_mut().for_each(|(_, client)| client.authenticated = true);
+    }
+}
+
+fn files_for(clients: u32) -> u64 {
+    u64::from(clients) + RESERVED_FILES
+}
+
+fn raise_limit_for_clients(config: &Config) -> Result<(), String> {
+    let limit = process::raise_file_limit(files_for(config.maxclients));
+    let limit = limit.map_err(|e| format!("the limit of open files is not known: {e}"))?;
+    if limit.now >= files_for(config.maxclients) {
+        return Ok(());
+    }
+    let possible = limit.now.saturating_sub(RESERVED_FILES);
+    Err(format!(
+        "The operating system is not able to handle the specified number of clients, \
+         try with {possible}"
+    ))
+}
+
+/// At the start: raises the limit of open files to what `maxclients` needs, or lowers
+/// `maxclients` to what the limit allows.
+///
+/// # Errors
+/// A text for the log, when not even one client could be served.
+pub fn fit_max_clients(config: &mut Config) -> Result<(), String> {
+    let wanted = files_for(config.maxclients);
+    let limit = match process::raise_file_limit(wanted) {
+        Ok(limit) => limit,
+        Err(e) => {
+            config.maxclients = config.maxclients.min(1024 - RESERVED_FILES as u32);
+            let clients = config.maxclients;
+            warn!("The limit of open files is not known ({e}): maxclients is {clients} now.");
+            return Ok(());
+        }
+    };
+    if limit.now >= wanted {
+        if limit.before < wanted {
+            let before = limit.before;
+            info!("Increased maximum number of open files to {wanted} (it was {before}).");
+        }
+        return Ok(());
+    }
+    if limit.now <= RESERVED_FILES {
+        return Err(format!(
+            "The limit of {} open files ('ulimit -n') is not enough to start: {wanted} are needed.",
+            limit.now
+        ));
+    }
+    let asked = config.maxclients;
+    // Less than `wanted`, which came from a u32.
+    config.maxclients = (limit.now - RESERVED_FILES) as u32;
+    let reason = limit.error.map_or_else(String::new, |e| format!(" ({e})"));
+    warn!(
+        "maxclients {asked} needs {wanted} open files, but the system allows {}{reason}: \
+         maxclients has been reduced to {}. Raise 'ulimit -n' if you need more.",
+        limit.now, config.maxclients
+    );
+    Ok(())
+}
+
+/// Nobody should trust in a directive that does nothing.
+fn warn_of_missing_features(names: &[&'static str]) {
+    for row in TABLE.iter().filter(|row| names.contains(&row.name)) {
+        if row.traits.support == Support::NoEffect {
+            info!("The directive '{}' is set, but has no effect yet.", row.name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_clients_as_there_may_be_files() {
+        let mut config = Config { maxclients: 1, ..Config::default() };
+        fit_max_clients(&mut config).unwrap();
+        assert_eq!(config.maxclients, 1);
+        // More than any kernel allows a process.
+        config.maxclients = u32::MAX;
+        fit_max_clients(&mut config).unwrap();
+        assert!(config.maxclients < u32::MAX && config.maxclients > 100);
+        let possible = config.maxclients;
+        assert!(raise_limit_for_clients(&config).is_ok());
+        config.maxclients = u32::MAX;
+        let text = raise_limit_for_clients(&config).unwrap_err();
+        assert!(text.ends_with(&format!("try with {possible}")), "{text}");
+    }
+}
