@@ -105,7 +105,7 @@ fn set(ctx: &mut Ctx) -> Result<(), Error> {
         loading: ctx.server.state & state::LOADING != 0,
     };
     let changed = ctx.server.config.set(&pairs, context);
-    let applied = changed.and_then(|changed| apply::changed(ctx.server, changed));
+    let applied = changed.and_then(|changed| apply::changed(ctx.server, ctx.keys, changed));
     applied.map_err(|e| e.to_string())?;
     ctx.out.ok();
     Ok(())
@@ -215,16 +215,6 @@ mod tests {
              Failed to bind to specified addresses.\r\n"
         );
         assert!(std::net::TcpStream::connect(("127.0.0.1", before)).is_ok());
-    }
-
-    #[test]
-    fn the_loop_is_told_of_the_append_only_file() {
-        let mut run = Run::new();
-        run.run("config set appendfsync always");
-        let changed = run.instance.server.reconfigured;
-        assert!(changed.appendfsync && !changed.appendonly);
-        run.run("config set appendonly yes");
-        assert!(run.instance.server.reconfigured.appendonly);
     }
 
     #[test]

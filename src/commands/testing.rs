@@ -90,7 +90,8 @@ impl Run {
         let owned: OwnedArgs = words.iter().collect();
         let mut out = self.output();
         let request = Request { args: owned.args(), entry: None, verbatim: None };
-        execute(&mut self.instance, origin, self.client, request, &mut out);
+        let Instance { server, keys } = &mut self.instance;
+        execute(server, keys, origin, self.client, request, &mut out);
         self.client().resp3 = out.is_resp3();
         out.into_buf()
     }

@@ -222,10 +222,7 @@ fn array(
 ) -> Result<Parsed, ProtocolError> {
     let first = spans.len();
     let (mut at, mut missing, mut bulk, mut canonical) = match &partial {
-        Some(p) => {
-            spans.extend(p.spans.iter().map(|s| Span { start: s.start + start, len: s.len }));
-            (start + p.at, p.missing, p.bulk, p.canonical)
-        }
+        Some(p) => (start + p.at, p.missing, p.bulk, p.canonical),
         None => (start, 0, None, true),
     };
     if missing == 0 {
@@ -251,6 +248,13 @@ fn array(
         }
         missing = count as usize;
     }
+    // Spans of a command that comes in pieces stay with its progress until it is whole: copying
+    // them with each piece would take quadratic time.
+    let mut partial = partial;
+    let (list, base) = match &mut partial {
+        Some(p) => (&mut p.spans, start),
+        None => (&mut *spans, 0),
+    };
     while missing > 0 {
         let len = match bulk {
             Some(len) => len,
@@ -271,18 +275,21 @@ fn array(
             break;
         }
         canonical &= buf[at + len..at + len + 2] == *b"\r\n";
-        spans.push(Span { start: at, len });
+        list.push(Span { start: at - base, len });
         at += len + 2;
         bulk = None;
         missing -= 1;
     }
     if missing == 0 {
+        let whole = partial.iter().flat_map(|p| &p.spans);
+        spans.extend(whole.map(|s| Span { start: s.start + start, len: s.len }));
         return Ok(Parsed::Command { len: at - start, canonical });
     }
-    let mut state = partial.unwrap_or_default();
-    let known = state.spans.len();
-    let new = spans[first + known..].iter();
-    state.spans.extend(new.map(|s| Span { start: s.start - start, len: s.len }));
+    let mut state = partial.unwrap_or_else(|| {
+        let new = spans[first..].iter();
+        let spans = new.map(|s| Span { start: s.start - start, len: s.len }).collect();
+        Box::new(Partial { spans, ..Partial::default() })
+    });
     (state.at, state.missing, state.bulk, state.canonical) = (at - start, missing, bulk, canonical);
     Ok(Parsed::Incomplete(state))
 }
@@ -348,4 +355,112 @@ fn inline(
         at += word.len();
     }
     Ok(Parsed::Command { len, canonical: false })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LIMITS: Limits = Limits { max_bulk: 512 << 20, authenticated: true };
+
+    /// Feeds bytes in pieces that end at the given places; returns all commands, or the error.
+    fn feed(bytes: &[u8], ends: &[usize], limits: &Limits) -> Result<Vec<Vec<Vec<u8>>>, String> {
+        let mut commands = Vec::new();
+        let (mut buf, mut partial): (Vec<u8>, Option<Box<Partial>>) = (Vec::new(), None);
+        let mut given = 0;
+        for end in ends.iter().copied().chain([bytes.len()]) {
+            buf.extend_from_slice(&bytes[given.min(end)..end]);
+            given = given.max(end);
+            let mut at = 0;
+            loop {
+                let mut spans = Vec::new();
+                match command(&mut buf, at, &mut spans, partial.take(), limits) {
+                    Ok(Parsed::Command { len, .. }) => {
+                        let args = Args::new(&buf, &spans);
+                        commands.push(args.iter().map(<[u8]>::to_vec).collect());
+                        at += len;
+                    }
+                    Ok(Parsed::Nothing { len }) => at += len,
+                    Ok(Parsed::Incomplete(state)) => {
+                        partial = (at < buf.len()).then_some(state);
+                        break;
+                    }
+                    Err(error) => return Err(error.to_string()),
+                }
+            }
+            buf.drain(..at);
+        }
+        Ok(commands)
+    }
+
+    fn encode(command: &[Vec<u8>]) -> Vec<u8> {
+        let mut bytes = format!("*{}\r\n", command.len()).into_bytes();
+        for arg in command {
+            bytes.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());
+            bytes.extend_from_slice(arg);
+            bytes.extend_from_slice(b"\r\n");
+        }
+        bytes
+    }
+
+    proptest! {
+        #[test]
+        fn commands_come_back_however_they_are_cut(
+            commands in proptest::collection::vec(
+                proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 1..6),
+                1..6,
+            ),
+            mut ends in proptest::collection::vec(0usize..2000, 0..12),
+        ) {
+            let bytes: Vec<u8> = commands.iter().flat_map(|c| encode(c)).collect();
+            ends.iter_mut().for_each(|end| *end %= bytes.len() + 1);
+            ends.sort_unstable();
+            prop_assert_eq!(feed(&bytes, &ends, &LIMITS), Ok(commands));
+        }
+
+        #[test]
+        fn any_bytes_end_in_commands_or_an_error_the_same_for_any_cut(
+            bytes in proptest::collection::vec(
+                prop_oneof![any::<u8>(), Just(b'*'), Just(b'$'), Just(b'\r'), Just(b'\n'), Just(b'1')],
+                0..200,
+            ),
+            mut ends in proptest::collection::vec(0usize..200, 0..8),
+        ) {
+            ends.iter_mut().for_each(|end| *end %= bytes.len() + 1);
+            ends.sort_unstable();
+            prop_assert_eq!(feed(&bytes, &ends, &LIMITS), feed(&bytes, &[], &LIMITS));
+        }
+    }
+
+    #[test]
+    fn errors_are_those_of_redis() {
+        let closed = Limits { authenticated: false, ..LIMITS };
+        let long = "x".repeat(MAX_LINE + 1);
+        for (bytes, limits, error) in [
+            ("*3000000000\r\n", LIMITS, "invalid multibulk length"),
+            ("*x\r\n", LIMITS, "invalid multibulk length"),
+            ("*1\r\n$-5\r\n", LIMITS, "invalid bulk length"),
+            ("*1\r\n$536870913\r\n", LIMITS, "invalid bulk length"),
+            ("*1\r\nfoo\r\n", LIMITS, "expected '$', got 'f'"),
+            ("*11\r\n", closed, "unauthenticated multibulk length"),
+            ("*1\r\n$16385\r\n", closed, "unauthenticated bulk length"),
+            (&long, LIMITS, "too big inline request"),
+            (&format!("*{long}"), LIMITS, "too big mbulk count string"),
+            (&format!("*1\r\n${long}"), LIMITS, "too big bulk count string"),
+            ("set \"a\r\n", LIMITS, "unbalanced quotes in request"),
+        ] {
+            assert_eq!(feed(bytes.as_bytes(), &[], &limits), Err(error.to_string()));
+        }
+    }
+
+    #[test]
+    fn a_large_argument_is_waited_for_as_a_whole() {
+        let mut spans = Vec::new();
+        let mut buf = b"*2\r\n$3\r\nGET\r\n$1000\r\nab".to_vec();
+        let parsed = command(&mut buf, 0, &mut spans, None, &LIMITS);
+        let Ok(Parsed::Incomplete(state)) = parsed else { panic!("{parsed:?}") };
+        assert_eq!(state.wants(), buf.len() - 2 + 1000 + 2);
+        assert!(spans.is_empty());
+    }
 }

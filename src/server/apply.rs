@@ -3,25 +3,17 @@
 
 use super::config::{Changed, Config, SetError, Support, TABLE};
 use super::{Server, logging, process};
+use crate::store::Keyspace;
 use log::{info, warn};
-
-/// Changes that the loop carries out at the end of the tick; it sets them back.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reconfigured {
-    /// `appendonly` was turned on or off.
-    pub appendonly: bool,
-    /// `appendfsync` is another.
-    pub appendfsync: bool,
-}
 
 /// Descriptors kept for files, listeners and the like, beside one a client.
 const RESERVED_FILES: u64 = 32;
 
 /// Applies what a CONFIG SET changed. If something cannot be applied, the former configuration is
 /// put back, and what was applied of the new one is undone.
-pub fn changed(server: &mut Server, changed: Changed) -> Result<(), SetError> {
+pub fn changed(server: &mut Server, keys: &Keyspace, changed: Changed) -> Result<(), SetError> {
     let Changed { names, previous } = changed;
-    let Err((index, reason)) = apply_all(server, &names) else {
+    let Err((index, reason)) = apply_all(server, keys, &names) else {
         warn_of_missing_features(&names);
         return Ok(());
     };
@@ -31,7 +23,7 @@ pub fn changed(server: &mut Server, changed: Changed) -> Result<(), SetError> {
          Restoring previous settings."
     );
     server.config = *previous;
-    if let Err((index, reason)) = apply_all(server, &names[..index]) {
+    if let Err((index, reason)) = apply_all(server, keys, &names[..index]) {
         warn!("The former value of {} cannot be restored: {reason}", names[index]);
     }
     Err(SetError::not_applied(name, reason))
@@ -39,14 +31,18 @@ pub fn changed(server: &mut Server, changed: Changed) -> Result<(), SetError> {
 
 /// Applies the values that these directives have now. In case of an error, says at which of them
 /// it happened.
-fn apply_all(server: &mut Server, names: &[&'static str]) -> Result<(), (usize, String)> {
+fn apply_all(
+    server: &mut Server,
+    keys: &Keyspace,
+    names: &[&'static str],
+) -> Result<(), (usize, String)> {
     for (index, name) in names.iter().enumerate() {
-        apply(server, name).map_err(|reason| (index, reason))?;
+        apply(server, keys, name).map_err(|reason| (index, reason))?;
     }
     Ok(())
 }
 
-fn apply(server: &mut Server, name: &str) -> Result<(), String> {
+fn apply(server: &mut Server, keys: &Keyspace, name: &str) -> Result<(), String> {
     match name {
         "loglevel" => logging::set_level(server.config.loglevel),
         "requirepass" => admit_all_if_open(server),
@@ -60,11 +56,28 @@ fn apply(server: &mut Server, name: &str) -> Result<(), String> {
             listened.map_err(|_| "Failed to bind to specified addresses.")?;
         }
         "dir" => std::env::set_current_dir(&server.config.dir).map_err(|e| e.to_string())?,
-        "appendonly" => server.reconfigured.appendonly = true,
-        "appendfsync" => server.reconfigured.appendfsync = true,
+        "appendonly" => return turn_log_on_or_off(server, keys),
+        "appendfsync" => server.log.set_fsync(server.config.appendfsync),
         _ => {}
     }
     Ok(())
+}
+
+fn turn_log_on_or_off(server: &mut Server, keys: &Keyspace) -> Result<(), String> {
+    let Some(options) = &server.log_options else { return Ok(()) };
+    if !server.config.appendonly {
+        return server.log.shutdown();
+    }
+    if server.log.is_open() {
+        return Ok(());
+    }
+    if (0..keys.databases()).any(|db| !keys.records(db).is_empty()) {
+        return Err("The AOF can be turned on at run time only while there is no data, as there \
+                    is no AOF rewriting yet"
+            .to_string());
+    }
+    server.effects.forget_selection();
+    server.log.begin_anew(options)
 }
 
 /// Without a password nobody need authenticate, also those who came when there was one.

@@ -28,10 +28,16 @@ pub fn is_overdue(server: &Server, client: &Client, now_ms: i64) -> bool {
     timeout_s > 0 && client.conn.is_some() && now_ms / 1000 - client.active_s > timeout_s
 }
 
+/// Bytes that may wait for a client that has not authenticated.
+const UNAUTHENTICATED_OUTPUT: u64 = 1024;
+
 /// Whether a client has let more output pile up than `client-output-buffer-limit` allows; keeps
 /// the time since when it is over the soft limit.
 pub fn is_over_limit(client: &mut Client, limit: &OutputLimit, now_ms: i64) -> bool {
     let pending = client.conn.as_ref().map_or(0, |conn| conn.pending()) as u64;
+    if !client.authenticated && pending > UNAUTHENTICATED_OUTPUT {
+        return true;
+    }
     if limit.soft == 0 || pending <= limit.soft {
         client.over_soft_limit_since = None;
     } else {

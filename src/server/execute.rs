@@ -4,8 +4,9 @@ use super::client::{Client, ReplyMode};
 use super::command::Entry;
 use super::ctx::{Ctx, Origin, Propagation};
 use super::error::Error;
-use super::{Instance, Server, gate};
+use super::{Server, gate};
 use crate::resp::{Args, Reply};
+use crate::store::Keyspace;
 
 /// A command as it came.
 #[derive(Clone, Copy)]
@@ -19,24 +20,25 @@ pub struct Request<'a> {
 
 /// Executes a command and writes its reply to `out`.
 pub fn execute(
-    instance: &mut Instance,
+    server: &mut Server,
+    keys: &mut Keyspace,
     origin: Origin,
     client_key: usize,
     request: Request<'_>,
     out: &mut Reply,
 ) {
     let start = out.len();
-    let client = &mut instance.server.clients[client_key];
+    let client = &mut server.clients[client_key];
     let answers = client.reply;
     if answers == ReplyMode::SkipNext {
         client.reply = ReplyMode::Skip;
     }
-    match admit(instance, origin, client_key, request) {
-        Ok(entry) => run(instance, origin, client_key, entry, request, out),
-        Err(error) => refuse(&mut instance.server, &error, out),
+    match admit(server, origin, client_key, request) {
+        Ok(entry) => run(server, keys, origin, client_key, entry, request, out),
+        Err(error) => refuse(server, &error, out),
     }
     if answers != ReplyMode::On {
-        silence(&mut instance.server.clients[client_key], out, start);
+        silence(&mut server.clients[client_key], out, start);
     }
 }
 
@@ -61,14 +63,14 @@ fn refuse(server: &mut Server, error: &Error, out: &mut Reply) {
 /// Runs an admitted command's handler, and records what it did.
 #[inline]
 fn run(
-    instance: &mut Instance,
+    server: &mut Server,
+    keys: &mut Keyspace,
     origin: Origin,
     client_key: usize,
     entry: &'static Entry,
     request: Request<'_>,
     out: &mut Reply,
 ) {
-    let Instance { server, keys } = instance;
     let start = out.len();
     let client = &mut server.clients[client_key];
     let db = client.db;
@@ -106,12 +108,11 @@ fn run(
 /// The gate: finds the command and says whether it may run now.
 #[inline]
 fn admit(
-    instance: &mut Instance,
+    server: &mut Server,
     origin: Origin,
     client_key: usize,
     request: Request<'_>,
 ) -> Result<&'static Entry, Error> {
-    let server = &mut instance.server;
     let args = request.args;
     let entry = request.entry.or_else(|| server.commands.find(args.get(0)));
     let entry = entry.ok_or_else(|| gate::unknown_command(args))?;

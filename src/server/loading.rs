@@ -4,10 +4,11 @@
 use super::client::Client;
 use super::ctx::Origin;
 use super::execute::{Request, execute};
-use super::{Instance, gate};
+use super::{Server, gate};
 use crate::persist::aof::{LoadError, Loader, Step};
 use crate::resp::parse::OwnedArgs;
 use crate::resp::{Args, Reply};
+use crate::store::Keyspace;
 use log::info;
 
 /// Bytes of the file taken in one slice, about a millisecond's work.
@@ -25,6 +26,20 @@ pub struct Loading {
     reported_ms: i64,
 }
 
+/// Loads a file at once, while nobody else is served.
+pub fn load_now(server: &mut Server, keys: &mut Keyspace, loader: Loader) -> Result<(), LoadError> {
+    let mut loading = Loading::begin(server, keys, loader);
+    let result = loop {
+        match loading.step(server, keys) {
+            Ok(true) => {}
+            Ok(false) => break Ok(()),
+            Err(e) => break Err(e),
+        }
+    };
+    loading.end(server, keys);
+    result
+}
+
 /// For INFO.
 #[derive(Clone, Copy, Debug)]
 pub struct LoadingInfo {
@@ -35,8 +50,7 @@ pub struct LoadingInfo {
 
 impl Loading {
     /// From now on the instance is loading: clients are told so, and nothing expires.
-    pub fn begin(instance: &mut Instance, loader: Loader) -> Loading {
-        let Instance { server, keys } = instance;
+    pub fn begin(server: &mut Server, keys: &mut Keyspace, loader: Loader) -> Loading {
         let client = Client::new(0, None, keys.now_ms / 1000, true);
         let client_key = server.clients.insert(client);
         server.state |= gate::state::LOADING;
@@ -47,15 +61,15 @@ impl Loading {
     }
 
     /// Executes the next commands; false when all are done.
-    pub fn step(&mut self, instance: &mut Instance) -> Result<bool, LoadError> {
+    pub fn step(&mut self, server: &mut Server, keys: &mut Keyspace) -> Result<bool, LoadError> {
         let Loading { loader, client_key, out, transaction, .. } = self;
-        let step =
-            loader.step(SLICE, &mut |args| run(instance, *client_key, args, transaction, out))?;
+        let step = loader
+            .step(SLICE, &mut |args| run(server, keys, *client_key, args, transaction, out))?;
         let progress = self.loader.progress();
         let began_ms = self.began_ms;
         let info = LoadingInfo { began_ms, total: progress.total, loaded: progress.loaded };
-        instance.server.loading = Some(info);
-        self.report(instance.keys.now_ms);
+        server.loading = Some(info);
+        self.report(keys.now_ms);
         Ok(step == Step::More)
     }
 
@@ -75,8 +89,7 @@ impl Loading {
     }
 
     /// Ends loading, successful or not; returns the loader.
-    pub fn end(self, instance: &mut Instance) -> Loader {
-        let Instance { server, keys } = instance;
+    pub fn end(self, server: &mut Server, keys: &mut Keyspace) -> Loader {
         server.clients.remove(self.client_key);
         server.state &= !gate::state::LOADING;
         server.loading = None;
@@ -86,7 +99,8 @@ impl Loading {
 }
 
 fn run(
-    instance: &mut Instance,
+    server: &mut Server,
+    keys: &mut Keyspace,
     client_key: usize,
     args: Args<'_>,
     transaction: &mut Option<Vec<OwnedArgs>>,
@@ -97,12 +111,12 @@ fn run(
         *transaction = Some(Vec::new());
     } else if name.eq_ignore_ascii_case(b"exec") {
         for command in transaction.take().unwrap_or_default() {
-            run_one(instance, client_key, command.args(), out)?;
+            run_one(server, keys, client_key, command.args(), out)?;
         }
     } else if let Some(commands) = transaction {
         commands.push(args.iter().collect());
     } else {
-        run_one(instance, client_key, args, out)?;
+        run_one(server, keys, client_key, args, out)?;
     }
     Ok(())
 }
@@ -110,16 +124,17 @@ fn run(
 /// Executes one command of the file. An error reply is what it was when the command ran first; a
 /// command that does not exist means that the file is not ours to guess at.
 fn run_one(
-    instance: &mut Instance,
+    server: &mut Server,
+    keys: &mut Keyspace,
     client_key: usize,
     args: Args<'_>,
     out: &mut Reply,
 ) -> Result<(), String> {
-    let Some(entry) = instance.server.commands.find(args.get(0)) else {
+    let Some(entry) = server.commands.find(args.get(0)) else {
         return Err(format!("Unknown command '{}'", String::from_utf8_lossy(args.get(0))));
     };
     let request = Request { args, entry: Some(entry), verbatim: None };
-    execute(instance, Origin::File, client_key, request, out);
+    execute(server, keys, Origin::File, client_key, request, out);
     out.truncate(0);
     Ok(())
 }

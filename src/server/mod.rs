@@ -30,7 +30,6 @@ use crate::base::clock::Clock;
 use crate::base::rng::Rng;
 use crate::persist::aof;
 use crate::store::Keyspace;
-use apply::Reconfigured;
 use client::Client;
 use command::CommandTable;
 use config::Config;
@@ -72,15 +71,13 @@ pub struct Server {
     pub listeners: Listeners,
     /// What DEBUG switches off and on.
     pub switches: Switches,
-    /// What a CONFIG SET changed and the loop has to carry out.
-    pub reconfigured: Reconfigured,
     /// When the data was saved last (seconds since 1970; at first the start), and the changes
     /// counted until then.
     pub saved_s: i64,
     pub saved_dirty: u64,
     /// Bytes of memory the process had taken before there was any data.
     pub startup_memory: u64,
-    /// How the append-only file is reached, once there was one.
+    /// How an append-only file is reached, once the server has started.
     pub log_options: Option<aof::Options>,
     /// Progress, while a file is being loaded.
     pub loading: Option<LoadingInfo>,
@@ -140,7 +137,6 @@ impl Instance {
             identity,
             listeners: Listeners::default(),
             switches: Switches::default(),
-            reconfigured: Reconfigured::default(),
             saved_s: now_ms / 1000,
             saved_dirty: 0,
             startup_memory: process::memory().anonymous,

@@ -77,13 +77,15 @@ fn prepare(
         std::process::id()
     ); // " PID: <pid>" is waited for
     info!("Server initialized"); // waited for
-    if eventloop.instance().server.config.appendonly {
-        let waker = eventloop.waker();
-        let wake = Arc::new(move || {
-            // A wake-up that fails leaves it to the timer to notice.
-            let _ = waker.wake();
-        });
-        let options = server_log::options(&eventloop.instance().server.config, files, wake);
+    let waker = eventloop.waker();
+    let wake = Arc::new(move || {
+        // A wake-up that fails leaves it to the timer to notice.
+        let _ = waker.wake();
+    });
+    let server = &mut eventloop.instance_mut().server;
+    let options = server_log::options(&server.config, files, wake);
+    server.log_options = Some(options.clone());
+    if server.config.appendonly {
         load(&mut eventloop, &options)?;
     }
     Ok(eventloop)
@@ -95,16 +97,20 @@ fn load(eventloop: &mut EventLoop, options: &Options) -> Result<(), String> {
     let loader = if loader.is_empty() {
         loader
     } else {
-        let mut loading = Loading::begin(eventloop.instance_mut(), loader);
-        while loading.step(eventloop.instance_mut()).map_err(|e| e.to_string())? {
+        let Instance { server, keys } = eventloop.instance_mut();
+        let mut loading = Loading::begin(server, keys, loader);
+        loop {
+            let Instance { server, keys } = eventloop.instance_mut();
+            if !loading.step(server, keys).map_err(|e| e.to_string())? {
+                break;
+            }
             eventloop.tick_while_loading().map_err(|e| format!("The event loop failed: {e}"))?;
             if eventloop.is_stopping() {
                 return Err("Shut down while loading".to_string());
             }
         }
-        loading.end(eventloop.instance_mut())
+        let Instance { server, keys } = eventloop.instance_mut();
+        loading.end(server, keys)
     };
-    eventloop.instance_mut().server.log.start(options, loader.finish())?;
-    eventloop.instance_mut().server.log_options = Some(options.clone());
-    Ok(())
+    eventloop.instance_mut().server.log.start(options, loader.finish())
 }

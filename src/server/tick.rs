@@ -478,7 +478,8 @@ impl EventLoop {
             let args = Args::new(input, &batch.spans[cut.first..cut.last]);
             let verbatim = cut.canonical.then(|| &input[cut.start..cut.end]);
             let request = Request { args, entry: cut.entry, verbatim };
-            execute(&mut self.instance, Origin::Client, key, request, out);
+            let Instance { server, keys } = &mut self.instance;
+            execute(server, keys, Origin::Client, key, request, out);
             *used = cut.end;
             let client = &self.instance.server.clients[key];
             if client.closing != Closing::No || out.len() > PAUSE_OUTPUT {

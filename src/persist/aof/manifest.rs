@@ -219,6 +219,14 @@ impl Manifest {
         self.base.insert(Entry { name, seq, kind: Kind::Base })
     }
 
+    /// Makes everything history: what follows begins without it.
+    pub fn retire(&mut self) {
+        for mut old in self.base.take().into_iter().chain(self.incrs.drain(..)) {
+            old.kind = Kind::History;
+            self.history.insert(0, old);
+        }
+    }
+
     /// Begins a new increment.
     pub fn add_incr(&mut self, append_file_name: &OsStr) -> &Entry {
         self.incr_seq += 1;
