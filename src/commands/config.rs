@@ -74,7 +74,7 @@ pub const COMMANDS: &[Command] = &[Command {
             complexity: "O(N) for N directives given",
             arity: -4,
             flags: FLAGS,
-            args: "parameter value [parameter value ...]",
+            args: "data:(parameter value)...",
             tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
             history: &[("7.0.0", "Takes several directives in one call.")],
             handler: set,

@@ -11,7 +11,7 @@ use crate::server::{identity, log as server_log, process};
 use crate::store::digest::Digest;
 use crate::store::{NewValue, View};
 use crate::types::hash::Hash;
-use crate::types::string::{EMBSTR_LIMIT, Str};
+use crate::types::string::Str;
 use crate::types::{Inline, Value};
 use log::{info, warn};
 use std::io::Write;
@@ -237,22 +237,12 @@ fn object(ctx: &mut Ctx) -> Result<(), Error> {
         "Value at:{:p} refcount:1 encoding:{} serializedlength:{} lru:{access} \
          lru_seconds_idle:{}",
         view.key().as_ptr(),
-        encoding(&view),
+        view.value().encoding(view.is_raw()),
         serialized_length(view.value()),
         (now_s - access) & 0x00FF_FFFF,
     );
     ctx.out.simple(&text);
     Ok(())
-}
-
-fn encoding(view: &View<'_>) -> &'static str {
-    let value = view.value();
-    match (Hash::of(value), Str::of(value)) {
-        (Some(hash), _) => hash.encoding_name(),
-        (_, Some(Str::Int(_))) => "int",
-        (_, Some(Str::Bytes(bytes))) if !view.is_raw() && bytes.len() <= EMBSTR_LIMIT => "embstr",
-        _ => "raw",
-    }
 }
 
 /// Bytes of the value in an RDB file without compression: a string's are exact, of other types

@@ -14,7 +14,7 @@ const FLUSH: Command = Command {
     group: Group::Server,
     flags: WRITE,
     categories: &["keyspace", "dangerous"],
-    args: "[ASYNC | SYNC]",
+    args: "flush-type:[ASYNC@4.0.0 | SYNC@6.2.0]",
     tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
     history: &[("4.0.0", "Added the `ASYNC` modifier."), ("6.2.0", "Added the `SYNC` modifier.")],
     ..Command::BASE
@@ -86,7 +86,7 @@ pub const COMMANDS: &[Command] = &[
         group: Group::Server,
         complexity: "O(N) for N keys to be saved, otherwise O(1)",
         flags: ADMIN | NOSCRIPT | LOADING | STALE | NO_MULTI | ALLOW_BUSY,
-        args: "[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]",
+        args: "save-selector:[NOSAVE | SAVE] [NOW@7.0.0] [FORCE@7.0.0] [ABORT@7.0.0]",
         history: &[("7.0.0", "Added the `NOW`, `FORCE` and `ABORT` modifiers.")],
         handler: shutdown,
         ..Command::BASE

@@ -3,12 +3,14 @@
 
 use super::config::{GOREDIS_VERSION, REDIS_VERSION, Start};
 use super::loading::Loading;
+use super::process::PidFile;
 use super::tick::EventLoop;
 use super::{Instance, apply, command::CommandTable, log as server_log, logging, process};
 use crate::base::clock::Clock;
 use crate::persist::aof::{Loader, Options};
 use crate::persist::files::Files;
 use log::{error, info, warn};
+use std::path::Path;
 use std::sync::Arc;
 
 /// The process's exit code after a start that failed or a run that ended badly.
@@ -21,6 +23,7 @@ pub fn serve(start: Start, commands: &'static CommandTable, files: Arc<dyn Files
     install_panic_report();
     report_crashes(&start);
     match prepare(start, commands, files).and_then(|mut eventloop| {
+        let _pid_file = write_pid_file(&eventloop.instance().server.config.pidfile);
         info!("Ready to accept connections tcp"); // waited for
         eventloop.run().map_err(|e| format!("The event loop failed: {e}"))
     }) {
@@ -30,6 +33,15 @@ pub fn serve(start: Start, commands: &'static CommandTable, files: Arc<dyn Files
             FAILED
         }
     }
+}
+
+/// The file goes away with the server. That it cannot be written is no reason not to start.
+fn write_pid_file(path: &str) -> Option<PidFile> {
+    if path.is_empty() {
+        return None;
+    }
+    let written = PidFile::write(Path::new(path));
+    written.inspect_err(|e| warn!("Failed to write PID file: {e}")).ok()
 }
 
 fn report_crashes(start: &Start) {
