@@ -22,7 +22,10 @@ use support::run::{Report, Way, referee, run};
 use support::script::{Script, Step, load};
 
 /// Commands that no script can speak of, and where they are tested instead.
-const EXCUSED: &[(&str, &str)] = &[("shutdown", "ends the server: tests/server.rs")];
+const EXCUSED: &[(&str, &str)] = &[
+    ("shutdown", "ends the server: tests/server.rs"),
+    ("config|rewrite", "succeeds only with a configuration file: tests/server.rs"),
+];
 
 /// The scripts to run, or those of them whose path contains `GOREDIS_SCRIPT`.
 fn scripts() -> Vec<Script> {

@@ -190,6 +190,15 @@ impl Conn {
         }
     }
 
+    /// How many bytes come until the server closes the connection, in whatever way.
+    pub fn read_to_end_or_reset(&mut self) -> usize {
+        let mut len = self.input.len() - self.used;
+        while self.fill().is_ok() {
+            len += self.input.len();
+        }
+        len
+    }
+
     /// Exactly these bytes must come next.
     #[track_caller]
     pub fn expect_bytes(&mut self, expected: &[u8]) {
