@@ -136,6 +136,13 @@ const SUBCOMMANDS: &[Subcommand] = &[
     ),
     sub("sleep", 3..=3, "SLEEP <seconds>", "Stand still for so long; decimals allowed.", sleep),
     sub(
+        "stringmatch-len",
+        4..=4,
+        "STRINGMATCH-LEN <length> <pattern>",
+        "Match a text of so many letters 'a': for patterns that take long.",
+        string_match_len,
+    ),
+    sub(
         "stringmatch-test",
         2..=2,
         "STRINGMATCH-TEST",
@@ -298,6 +305,19 @@ fn populate(ctx: &mut Ctx) -> Result<(), Error> {
 fn set_active_expire(ctx: &mut Ctx) -> Result<(), Error> {
     ctx.server.switches.active_expire = switch_arg(ctx, 2);
     ctx.out.ok();
+    Ok(())
+}
+
+/// Longer texts would stop the server for as long as the caller likes.
+const MATCH_LEN_MAX: i64 = 1 << 20;
+
+fn string_match_len(ctx: &mut Ctx) -> Result<(), Error> {
+    let len = ctx.int_arg(2)?;
+    if !(0..=MATCH_LEN_MAX).contains(&len) {
+        return Err(Error::OUT_OF_RANGE);
+    }
+    let text = vec![b'a'; len as usize];
+    ctx.out.int(glob::matches(ctx.arg(3), &text, false).into());
     Ok(())
 }
 

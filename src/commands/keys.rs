@@ -3,7 +3,6 @@
 use super::{expiration, scan};
 use crate::base::glob;
 use crate::server::command::{Command, Group, Keys, flag::*};
-use crate::server::config::MaxmemoryPolicy;
 use crate::server::ctx::Ctx;
 use crate::server::error::Error;
 use crate::store::View;
@@ -581,24 +580,19 @@ fn object_encoding(ctx: &mut Ctx) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether access frequencies are tracked in place of access times.
-fn is_lfu(policy: MaxmemoryPolicy) -> bool {
-    matches!(policy, MaxmemoryPolicy::AllkeysLfu | MaxmemoryPolicy::VolatileLfu)
-}
-
 fn object_freq(ctx: &mut Ctx) -> Result<(), Error> {
     let Some(access) = ctx.keys.inspect(ctx.args.get(2)).map(|view| view.access()) else {
         ctx.out.null();
         return Ok(());
     };
-    if !is_lfu(ctx.server.config.maxmemory_policy) {
+    if !ctx.keys.access.is_lfu() {
         return Err(Error::Static(
             "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please \
              note that when switching between policies at runtime LRU and LFU data will take \
              some time to adjust.",
         ));
     }
-    ctx.out.int((access & 0xFF) as i64);
+    ctx.out.int(ctx.keys.access.frequency(access).into());
     Ok(())
 }
 
@@ -607,14 +601,14 @@ fn object_idletime(ctx: &mut Ctx) -> Result<(), Error> {
         ctx.out.null();
         return Ok(());
     };
-    if is_lfu(ctx.server.config.maxmemory_policy) {
+    if ctx.keys.access.is_lfu() {
         return Err(Error::Static(
             "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that \
              when switching between policies at runtime LRU and LFU data will take some time to \
              adjust.",
         ));
     }
-    ctx.out.int(ctx.keys.idle_s(access) as i64);
+    ctx.out.int(ctx.keys.access.idle_s(access) as i64);
     Ok(())
 }
 

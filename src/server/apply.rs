@@ -1,9 +1,10 @@
 //! Makes so what the configuration says: what CONFIG SET has changed, and what must fit the
 //! machine at the start. Directives that are looked at wherever they matter need nothing here.
 
-use super::config::{Changed, Config, SetError, Support, TABLE};
+use super::config::{Changed, Config, MaxmemoryPolicy, SetError, Support, TABLE};
 use super::{Server, logging, process};
 use crate::store::Keyspace;
+use crate::store::access::Lfu;
 use log::{info, warn};
 
 /// Descriptors kept for files, listeners and the like, beside one a client.
@@ -11,7 +12,7 @@ const RESERVED_FILES: u64 = 32;
 
 /// Applies what a CONFIG SET changed. If something cannot be applied, the former configuration is
 /// put back, and what was applied of the new one is undone.
-pub fn changed(server: &mut Server, keys: &Keyspace, changed: Changed) -> Result<(), SetError> {
+pub fn changed(server: &mut Server, keys: &mut Keyspace, changed: Changed) -> Result<(), SetError> {
     let Changed { names, previous } = changed;
     let Err((index, reason)) = apply_all(server, keys, &names) else {
         warn_of_missing_features(&names);
@@ -33,7 +34,7 @@ pub fn changed(server: &mut Server, keys: &Keyspace, changed: Changed) -> Result
 /// it happened.
 fn apply_all(
     server: &mut Server,
-    keys: &Keyspace,
+    keys: &mut Keyspace,
     names: &[&'static str],
 ) -> Result<(), (usize, String)> {
     for (index, name) in names.iter().enumerate() {
@@ -42,7 +43,7 @@ fn apply_all(
     Ok(())
 }
 
-fn apply(server: &mut Server, keys: &Keyspace, name: &str) -> Result<(), String> {
+fn apply(server: &mut Server, keys: &mut Keyspace, name: &str) -> Result<(), String> {
     match name {
         "loglevel" => logging::set_level(server.config.loglevel),
         "requirepass" => admit_all_if_open(server),
@@ -56,6 +57,9 @@ fn apply(server: &mut Server, keys: &Keyspace, name: &str) -> Result<(), String>
             listened.map_err(|_| "Failed to bind to specified addresses.")?;
         }
         "dir" => std::env::set_current_dir(&server.config.dir).map_err(|e| e.to_string())?,
+        "maxmemory-policy" | "lfu-log-factor" | "lfu-decay-time" => {
+            keys.access.set_lfu(lfu(&server.config));
+        }
         "appendonly" => return turn_log_on_or_off(server, keys),
         "appendfsync" => server.log.set_fsync(server.config.appendfsync),
         _ => {}
@@ -63,7 +67,17 @@ fn apply(server: &mut Server, keys: &Keyspace, name: &str) -> Result<(), String>
     Ok(())
 }
 
-fn turn_log_on_or_off(server: &mut Server, keys: &Keyspace) -> Result<(), String> {
+/// How access frequencies are counted, if the policy wants them rather than times.
+pub fn lfu(config: &Config) -> Option<Lfu> {
+    let is_lfu = matches!(
+        config.maxmemory_policy,
+        MaxmemoryPolicy::AllkeysLfu | MaxmemoryPolicy::VolatileLfu
+    );
+    let (log_factor, decay_minutes) = (config.lfu_log_factor, config.lfu_decay_time);
+    is_lfu.then_some(Lfu { log_factor, decay_minutes })
+}
+
+fn turn_log_on_or_off(server: &mut Server, keys: &mut Keyspace) -> Result<(), String> {
     let Some(options) = &server.log_options else { return Ok(()) };
     if !server.config.appendonly {
         return server.log.shutdown();

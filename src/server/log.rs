@@ -147,10 +147,14 @@ pub fn reload(ctx: &mut Ctx) -> Result<(), Error> {
         Error::Static("ERR Error trying to load the AOF files, check server logs.")
     };
     let manifest = ctx.server.log.flush_all_now().map_err(|reason| failed(&reason))?;
-    let (Some(manifest), Some(options)) = (manifest, &ctx.server.log_options) else {
-        return Err(failed("there is no append-only file"));
+    let Some(options) = &ctx.server.log_options else {
+        return Err(failed("the server has not started"));
     };
-    let loader = Loader::reopen(options, &manifest).map_err(|e| failed(&e.to_string()))?;
+    let loader = match manifest {
+        Some(manifest) => Loader::reopen(options, &manifest),
+        None => Loader::open(options),
+    };
+    let loader = loader.map_err(|e| failed(&e.to_string()))?;
     (0..ctx.keys.databases()).for_each(|db| {
         ctx.keys.flush(db);
     });

@@ -122,7 +122,8 @@ impl Instance {
         let now_ms = clock.unix_ms();
         let mut rng = Rng::from_os();
         let identity = Identity::new(&mut rng, now_ms);
-        let keys = Keyspace::new(config.databases as usize, rng.next_u64(), now_ms);
+        let mut keys = Keyspace::new(config.databases as usize, rng.next_u64(), now_ms);
+        keys.access.set_lfu(apply::lfu(&config));
         let server = Server {
             stats: Stats::new(commands.ids()),
             config,

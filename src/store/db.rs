@@ -5,6 +5,7 @@
 //! misses, and mark keys as changed; no command does any of that itself. What follows from a
 //! change (files, replicas, watching clients) is left for `server` to take from here.
 
+use super::access::Access;
 use super::record::{NewValue, Record, View};
 use super::table::{Due, Records};
 use crate::base::hash::Seed;
@@ -15,9 +16,6 @@ use crate::types::{Inline, Object, Slot, Type, Value};
 
 /// Values whose freeing takes more allocator calls than this are freed elsewhere.
 const FREE_HERE: usize = 64;
-
-/// Bits a record has for the time of the last access.
-const ACCESS_MASK: u32 = 0x00FF_FFFF;
 
 /// All databases of a server.
 pub struct Keyspace {
@@ -37,8 +35,8 @@ pub struct Keyspace {
     pub expiry_enabled: bool,
     /// Off for clients with CLIENT NO-TOUCH.
     pub touch: bool,
-    /// What each access writes into a record: LRU seconds.
-    access: u32,
+    /// What each access writes into a record.
+    pub access: Access,
     /// Expired keys that files and replicas have not been told of yet.
     pub expired_untold: Vec<(usize, Box<[u8]>)>,
     /// Large values that are no longer part of any database, to be freed off the loop.
@@ -81,8 +79,8 @@ pub enum Transfer {
 }
 
 impl Keyspace {
-    pub fn new(databases: usize, seed: u64, now_ms: i64) -> Keyspace {
-        let seed = Seed::new(seed);
+    pub fn new(databases: usize, seed_number: u64, now_ms: i64) -> Keyspace {
+        let seed = Seed::new(seed_number);
         Keyspace {
             dbs: (0..databases).map(|_| Records::new(seed.clone(), now_ms)).collect(),
             seed,
@@ -94,7 +92,7 @@ impl Keyspace {
             expired: 0,
             expiry_enabled: true,
             touch: true,
-            access: 0,
+            access: Access::new(seed_number),
             expired_untold: Vec::new(),
             garbage: Vec::new(),
         }
@@ -118,7 +116,7 @@ impl Keyspace {
     /// The time all commands of this moment see, in milliseconds since 1970.
     pub fn set_now(&mut self, now_ms: i64) {
         self.now_ms = now_ms;
-        self.access = (now_ms / 1000) as u32 & ACCESS_MASK;
+        self.access.set_now(now_ms / 1000);
     }
 
     #[inline]
@@ -187,6 +185,18 @@ impl Keyspace {
         }
     }
 
+    #[inline]
+    fn note_access(&mut self, place: Place) {
+        if !self.touch {
+            return;
+        }
+        let before = self.db().view(place).access();
+        let now = self.access.touched(before);
+        if now != before {
+            self.db_mut().update(place, |record| record.set_access(now));
+        }
+    }
+
     /// Reads a key on behalf of a client: counts the hit or miss and notes the access.
     #[inline]
     pub fn read(&mut self, key: &[u8]) -> Option<View<'_>> {
@@ -195,10 +205,7 @@ impl Keyspace {
             return None;
         };
         self.hits += 1;
-        let access = self.access;
-        if self.touch && self.db().view(place).access() != access {
-            self.db_mut().update(place, |record| record.set_access(access));
-        }
+        self.note_access(place);
         Some(self.db().view(place))
     }
 
@@ -246,10 +253,7 @@ impl Keyspace {
 
     #[inline]
     fn open(&mut self, place: Place) -> Edit<'_> {
-        let access = self.access;
-        if self.touch {
-            self.db_mut().update(place, |record| record.set_access(access));
-        }
+        self.note_access(place);
         Edit { keys: self, place, changed: false }
     }
 
@@ -277,7 +281,7 @@ impl Keyspace {
         expire_at: Option<i64>,
     ) -> Edit<'_> {
         let mut record = Record::new(key, fitting(value), expire_at);
-        record.set_access(self.access);
+        record.set_access(self.access.fresh());
         let place = self.db_mut().put(hash, record);
         Edit { keys: self, place, changed: true }
     }
@@ -345,7 +349,7 @@ impl Keyspace {
         }
         let Some(place) = self.locate(from) else { return Transfer::Missing };
         let mut copy = self.db_mut().update(place, |record| record.copied(to));
-        copy.set_access(self.access);
+        copy.set_access(self.access.fresh());
         self.dbs[db].put(self.seed.hash(to), copy);
         self.dirty += 1;
         Transfer::Done
@@ -366,7 +370,7 @@ impl Keyspace {
         let Some(place) = self.locate(from) else { return Transfer::Missing };
         let mut record = self.db_mut().take(place);
         if self.touch {
-            record.set_access(self.access);
+            record.set_access(self.access.touched(record.access()));
         }
         if from != to {
             record = record.renamed(to);
@@ -374,12 +378,6 @@ impl Keyspace {
         self.dbs[db].put(self.seed.hash(to), record);
         self.dirty += 1;
         Transfer::Done
-    }
-
-    /// Seconds since a key was accessed, from [`View::access`].
-    pub fn idle_s(&self, access: u32) -> u32 {
-        // The clock in the records goes round every 194 days.
-        self.access.wrapping_sub(access) & ACCESS_MASK
     }
 
     pub fn len(&self) -> usize {

@@ -1,6 +1,7 @@
 //! The keyspace: records, the table that finds them, their expiry, the databases. Must not know
 //! the protocol, clients or files.
 
+pub mod access;
 pub mod db;
 pub mod digest;
 pub mod expiry;

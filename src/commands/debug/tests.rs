@@ -241,3 +241,11 @@ fn small_things() {
     let help = run.run("debug help");
     assert!(help.contains("\r\n+DIGEST\r\n") && help.ends_with("+    Print this help.\r\n"));
 }
+
+#[test]
+fn a_text_of_any_length_is_matched() {
+    let mut run = Run::new();
+    assert_eq!(run.run("debug stringmatch-len 50000 a*a*a*a*a*b"), ":0\r\n");
+    assert_eq!(run.run("debug stringmatch-len 50000 a*a*a*a*a*"), ":1\r\n");
+    assert_eq!(run.run("debug stringmatch-len -1 *"), "-ERR value is out of range\r\n");
+}

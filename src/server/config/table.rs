@@ -423,9 +423,9 @@ group "Memory";
     "maxmemory-eviction-tenacity" => maxmemory_eviction_tenacity: u32 = 10, number(0, 100),
         RUN.no_effect();
     /// How many accesses the counter of `lfu` takes to saturate; more with a greater number.
-    "lfu-log-factor" => lfu_log_factor: u32 = 10, number(0, INT), RUN.no_effect();
+    "lfu-log-factor" => lfu_log_factor: u32 = 10, number(0, INT), RUN;
     /// Minutes after which the counter of `lfu` goes down by one; 0 for never.
-    "lfu-decay-time" => lfu_decay_time: u32 = 1, number(0, INT), RUN.no_effect();
+    "lfu-decay-time" => lfu_decay_time: u32 = 1, number(0, INT), RUN;
     /// Let the primary alone evict.
     "replica-ignore-maxmemory" | "slave-ignore-maxmemory" => replica_ignore_maxmemory: bool = true,
         Kind::YesNo, RUN.no_effect();
