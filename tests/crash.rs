@@ -2,7 +2,7 @@
 //! there, and what was not acknowledged is there or not in the order it was sent. And what a
 //! damaged file becomes at the next start.
 //!
-//! `GOREDIS_CRASH_ROUNDS` says how often each policy is put to the test (default 3), and
+//! `GOREDIS_CRASH_ROUNDS` says how often each policy is put to the test (default 6), and
 //! `GOREDIS_CRASH_SEED` repeats a run's choices, though not the scheduler's.
 
 mod support;
@@ -24,7 +24,7 @@ const WRITERS: usize = 4;
 const EXPIRY_BASE_MS: i64 = 9_999_999_000_000;
 
 fn rounds() -> usize {
-    std::env::var("GOREDIS_CRASH_ROUNDS").ok().map_or(3, |text| text.parse().unwrap())
+    std::env::var("GOREDIS_CRASH_ROUNDS").ok().map_or(6, |text| text.parse().unwrap())
 }
 
 fn seed() -> u64 {

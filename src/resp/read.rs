@@ -587,7 +587,10 @@ mod tests {
 
         #[test]
         fn any_bytes_are_taken_or_refused(
-            bytes in prop::collection::vec(prop::sample::select(&b"*$%~>|=!+-:,#(_0123\r\n\r\ntf"[..]), 0..80)
+            bytes in prop::collection::vec(
+                prop::sample::select(&b"*$%~>|=!+-:,#(_0123\r\n\r\ntf"[..]),
+                0..80
+            )
         ) {
             let mut decoder = Decoder::new(1000);
             let mut rest = &bytes[..];
