@@ -416,6 +416,22 @@ fn what_was_sent_before_a_large_reply_was_read_is_answered() {
 }
 
 #[test]
+fn lines_that_wait_for_a_slow_reader_are_not_torn() {
+    const VALUES: usize = 20;
+    let server = start();
+    let mut slow = server.connect();
+    let value = vec![b'v'; 10 * MIB as usize];
+    assert_eq!(slow.command(&[&b"SET"[..], b"k", &value]), simple("OK"));
+    let requests = "GET k\r\n".repeat(VALUES) + "ECHO \"quoted \\x41\"\r\n";
+    slow.send(requests.as_bytes());
+    assert_served(&mut server.connect());
+    for _ in 0..VALUES {
+        assert!(slow.read() == Value::Bulk(value.clone()), "another value came");
+    }
+    assert_eq!(slow.read(), Value::Bulk(b"quoted A".to_vec()));
+}
+
+#[test]
 fn replies_can_be_turned_off_in_the_middle_of_a_batch() {
     let server = start();
     let mut conn = server.connect();

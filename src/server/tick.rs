@@ -424,6 +424,11 @@ impl EventLoop {
         let most = if authenticated { BATCH } else { 1 };
         let mut at = start;
         while batch.commands.len() < most {
+            // The words of a line are moved about in the input when it is cut, so it cannot be cut
+            // again: it is the first of its batch, as that one is executed in any case.
+            if !batch.commands.is_empty() && input.get(at).is_some_and(|&first| first != b'*') {
+                break;
+            }
             let first = batch.spans.len();
             match parse::command(input, at, &mut batch.spans, partial.take(), &limits) {
                 Ok(Parsed::Command { len, canonical }) => {
