@@ -22,10 +22,9 @@ pub fn refusal(server: &Server, stream: &Stream, connected: usize) -> Option<&'s
     None
 }
 
-/// Whether a client has been silent for longer than `timeout` allows.
-pub fn is_overdue(server: &Server, client: &Client, now_ms: i64) -> bool {
-    let timeout_s = i64::from(server.config.timeout);
-    timeout_s > 0 && client.conn.is_some() && now_ms / 1000 - client.active_s > timeout_s
+/// Whether a client has been silent for longer than `timeout_s` (0 for any time) allows.
+pub fn is_silent(client: &Client, timeout_s: i64, now_ms: i64) -> bool {
+    timeout_s > 0 && now_ms / 1000 - client.active_s > timeout_s
 }
 
 /// Bytes that may wait for a client that has not authenticated.

@@ -30,7 +30,7 @@ const BATCH: usize = 32;
 /// One client's turn ends after so many nanoseconds, or when what one read brought is done.
 const TURN_NS: u64 = 2_000_000;
 /// A client with more unsent bytes than this is not read from until it has read them.
-const PAUSE_OUTPUT: usize = 128 * 1024 * 1024;
+const PAUSE_OUTPUT: usize = 64 * 1024 * 1024;
 /// One read of a large argument takes at most so many bytes.
 const LARGE_READ: usize = 1024 * 1024;
 /// Periodic work is done every so many milliseconds.
@@ -604,13 +604,17 @@ impl EventLoop {
         server.stats.peak_memory = server.stats.peak_memory.max(memory);
         // A tenth of the clients at a time, so that each is looked at once a second.
         let part = self.cron_count % CRON_PARTS;
+        let timeout_s = i64::from(server.config.timeout);
+        let limits = server.config.client_output_buffer_limit.normal;
         let overdue: Vec<usize> = server
             .clients
-            .iter()
-            .filter(|(key, client)| {
-                key % CRON_PARTS == part && connections::is_overdue(server, client, now_ms)
+            .iter_mut()
+            .filter(|(key, client)| key % CRON_PARTS == part && client.conn.is_some())
+            .filter_map(|(key, client)| {
+                let ends = connections::is_silent(client, timeout_s, now_ms)
+                    || connections::is_over_limit(client, &limits, now_ms);
+                ends.then_some(key)
             })
-            .map(|(key, _)| key)
             .collect();
         for key in overdue {
             self.close(key, Closing::Now);

@@ -244,7 +244,7 @@ fn small_things() {
 
 #[test]
 fn a_text_of_any_length_is_matched() {
-    let mut run = Run::new();
+    let mut run = run();
     assert_eq!(run.run("debug stringmatch-len 50000 a*a*a*a*a*b"), ":0\r\n");
     assert_eq!(run.run("debug stringmatch-len 50000 a*a*a*a*a*"), ":1\r\n");
     assert_eq!(run.run("debug stringmatch-len -1 *"), "-ERR value is out of range\r\n");
