@@ -327,8 +327,8 @@ impl<'a> Filter<'a> {
     }
 
     fn matches(&self, client: &Client, me: u64, now_s: i64) -> bool {
-        self.address.is_none_or(|address| client.peer.as_bytes() == address)
-            && self.local.is_none_or(|local| client.local.as_bytes() == local)
+        self.address.is_none_or(|address| client.peer().as_bytes() == address)
+            && self.local.is_none_or(|local| client.local().as_bytes() == local)
             && self.kind.is_none_or(|kind| Kind::of(client) == kind)
             && self.id.is_none_or(|id| client.id as i64 == id)
             && self.least_age.is_none_or(|age| now_s - client.created_s >= age)

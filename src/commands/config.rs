@@ -230,7 +230,7 @@ mod tests {
             .instance
             .server
             .clients
-            .insert(crate::server::client::Client::new(2, None, 0, false));
+            .insert(Box::new(crate::server::client::Client::new(2, None, 0, false)));
         assert_eq!(run.run("config set requirepass \"\""), "+OK\r\n");
         assert!(run.instance.server.clients[other].authenticated);
     }

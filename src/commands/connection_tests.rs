@@ -248,7 +248,7 @@ fn client_kill_by_filters() {
     // It is gone for everybody, although the loop has not closed it yet.
     assert_eq!(run.run("client kill id 2"), ":0\r\n");
     assert_eq!(field(&run.run("client list"), "id"), ["1", "3", "4"]);
-    let address = run.instance.server.clients[others[1]].peer.clone();
+    let address = run.instance.server.clients[others[1]].peer();
     assert_eq!(run.run(&format!("client kill addr {address} id 4")), ":0\r\n");
     assert_eq!(run.run(&format!("client kill addr {address} id 3 user default")), ":1\r\n");
     assert_eq!(run.run("client kill maxage 100"), ":0\r\n");
@@ -266,7 +266,7 @@ fn client_kill_by_filters() {
 fn client_kill_by_local_address_kills_all_of_a_listener() {
     let mut run = Run::new();
     run.connect();
-    let local = run.instance.server.clients[run.client].local.clone();
+    let local = run.instance.server.clients[run.client].local();
     assert_eq!(run.run("client kill laddr 127.0.0.1:1"), ":0\r\n");
     assert_eq!(run.run(&format!("client kill laddr {local} skipme YES")), ":1\r\n");
 }
@@ -276,10 +276,10 @@ fn client_kill_in_the_old_form() {
     let mut run = Run::new();
     let other = run.connect();
     assert_eq!(run.run("client kill 127.0.0.1:1"), "-ERR No such client\r\n");
-    let address = run.instance.server.clients[other].peer.clone();
+    let address = run.instance.server.clients[other].peer();
     assert_eq!(run.run(&format!("client kill {address}")), "+OK\r\n");
     assert_eq!(run.closing(other), Closing::Now);
-    let own = run.instance.server.clients[run.client].peer.clone();
+    let own = run.instance.server.clients[run.client].peer();
     assert_eq!(run.run(&format!("client kill {own}")), "+OK\r\n");
     assert_eq!(run.closing(run.client), Closing::AfterReply);
 }

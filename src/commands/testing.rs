@@ -64,7 +64,7 @@ impl Run {
         let open = server.config.requirepass.is_empty();
         let now_s = self.instance.keys.now_ms / 1000;
         let key = entry.key();
-        entry.insert(Client::new(server.next_client_id, Some(conn), now_s, open));
+        entry.insert(Box::new(Client::new(server.next_client_id, Some(conn), now_s, open)));
         server.next_client_id += 1;
         key
     }

@@ -39,8 +39,6 @@ pub struct Client {
     /// CLIENT NO-EVICT and NO-TOUCH.
     pub no_evict: bool,
     pub no_touch: bool,
-    pub peer: Box<str>,
-    pub local: Box<str>,
     pub name: Box<[u8]>,
     pub lib_name: Box<[u8]>,
     pub lib_version: Box<[u8]>,
@@ -71,8 +69,6 @@ pub struct Client {
 
 impl Client {
     pub fn new(id: u64, conn: Option<Conn>, now_s: i64, authenticated: bool) -> Client {
-        let peer = conn.as_ref().map(|c| c.stream().peer()).unwrap_or_default().into();
-        let local = conn.as_ref().map(|c| c.stream().local()).unwrap_or_default().into();
         Client {
             id,
             conn,
@@ -84,8 +80,6 @@ impl Client {
             closing: Closing::No,
             no_evict: false,
             no_touch: false,
-            peer,
-            local,
             name: Box::default(),
             lib_name: Box::default(),
             lib_version: Box::default(),
@@ -103,6 +97,17 @@ impl Client {
             scheduled: false,
             has_output: false,
         }
+    }
+
+    /// `ip:port` of the other side. Asked of the system each time, as it is seldom wanted and
+    /// would cost each client memory.
+    pub fn peer(&self) -> String {
+        self.conn.as_ref().map(|conn| conn.stream().peer()).unwrap_or_default()
+    }
+
+    /// `ip:port` of this side.
+    pub fn local(&self) -> String {
+        self.conn.as_ref().map(|conn| conn.stream().local()).unwrap_or_default()
     }
 
     /// Whether it is on this machine, or the server's own.

@@ -26,7 +26,7 @@ pub fn write_line(out: &mut Vec<u8>, client: &Client, now_s: i64, asking: Asking
     let fd = conn.map_or(-1, |c| c.stream().descriptor());
     let mut text = |bytes: &[u8]| out.extend_from_slice(bytes);
     text(
-        format!("id={} addr={} laddr={} fd={fd} name=", client.id, client.peer, client.local)
+        format!("id={} addr={} laddr={} fd={fd} name=", client.id, client.peer(), client.local())
             .as_bytes(),
     );
     text(&client.name);
@@ -70,10 +70,6 @@ fn events(client: &Client) -> &'static str {
 pub fn memory(client: &Client) -> usize {
     let conn = client.conn.as_ref().map_or(0, |c| c.input.capacity() + c.output_memory());
     let partial = client.partial.as_ref().map_or(0, |p| size_of_val(&**p) + p.memory());
-    let texts = client.peer.len()
-        + client.local.len()
-        + client.name.len()
-        + client.lib_name.len()
-        + client.lib_version.len();
+    let texts = client.name.len() + client.lib_name.len() + client.lib_version.len();
     size_of::<Client>() + conn + partial + texts
 }

@@ -52,7 +52,7 @@ impl Loading {
     /// From now on the instance is loading: clients are told so, and nothing expires.
     pub fn begin(server: &mut Server, keys: &mut Keyspace, loader: Loader) -> Loading {
         let client = Client::new(0, None, keys.now_ms / 1000, true);
-        let client_key = server.clients.insert(client);
+        let client_key = server.clients.insert(Box::new(client));
         server.state |= gate::state::LOADING;
         keys.expiry_enabled = false;
         let began_ms = keys.now_ms;

@@ -53,7 +53,8 @@ pub struct Instance {
 pub struct Server {
     pub config: Config,
     pub commands: &'static CommandTable,
-    pub clients: Slab<Client>,
+    /// Boxed, so that a growing slab moves pointers and leaves no large holes behind.
+    pub clients: Slab<Box<Client>>,
     /// Keys of clients that were told to close while others had their turn; the loop, which does
     /// not look at idle clients, closes them at the end of the tick.
     pub doomed: Vec<usize>,

@@ -270,7 +270,7 @@ impl EventLoop {
         match Conn::new(stream, self.poll.registry(), token) {
             Ok(conn) => {
                 let authenticated = server.config.requirepass.is_empty();
-                slot.insert(Client::new(id, Some(conn), now_s, authenticated));
+                slot.insert(Box::new(Client::new(id, Some(conn), now_s, authenticated)));
                 server.next_client_id += 1;
                 server.stats.connections += 1;
                 self.connected += 1;
@@ -707,7 +707,8 @@ impl EventLoop {
         if connections::is_over_limit(client, &limits, now_ms) {
             warn!(
                 "Client id={} addr={} closed for overcoming of output buffer limits.",
-                client.id, client.peer
+                client.id,
+                client.peer()
             );
             server.stats.output_buffer_disconnections += 1;
             client.close(Closing::Now);

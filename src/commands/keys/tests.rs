@@ -1,7 +1,6 @@
 //! Expected replies are those of redis-server 7.0.15.
 
 use crate::commands::testing::{Run, START_MS};
-use crate::server::config::MaxmemoryPolicy;
 use crate::server::ctx::Origin;
 use std::collections::BTreeSet;
 
@@ -412,7 +411,7 @@ fn objects() {
         ),
     ]);
     assert!(run.run("object help").starts_with("*12\r\n+OBJECT <subcommand> [<arg>"));
-    run.instance.server.config.maxmemory_policy = MaxmemoryPolicy::AllkeysLfu;
+    assert_eq!(run.run("config set maxmemory-policy allkeys-lfu"), "+OK\r\n");
     run.check(&[(
         "object idletime k",
         "-ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when \

@@ -21,7 +21,7 @@ pub fn write(lines: &mut Lines, source: Source<'_>) {
 
 /// The server's own clients do not count.
 pub fn connected(source: Source<'_>) -> impl Iterator<Item = &Client> {
-    source.server.clients.iter().map(|(_, client)| client).filter(|client| client.conn.is_some())
+    source.server.clients.iter().map(|(_, client)| &**client).filter(|client| client.conn.is_some())
 }
 
 pub fn input_bytes(client: &Client) -> usize {
