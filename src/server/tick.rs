@@ -687,6 +687,9 @@ impl EventLoop {
                 return;
             }
         }
+        // Replies that waited for the append-only file need not wait any more.
+        self.on_log_progress();
+        self.end_tick();
         self.instance.server.listeners.close();
         warn!("goredis is now ready to exit, bye bye...");
         self.stopping = true;
