@@ -20,16 +20,24 @@ pub fn serve(start: Start, commands: &'static CommandTable, files: Arc<dyn Files
     logging::start(&start.config.logfile, start.config.loglevel);
     install_panic_report();
     report_crashes(&start);
-    match prepare(start, commands, files).and_then(|mut eventloop| {
-        info!("Ready to accept connections tcp"); // waited for
-        eventloop.run().map_err(|e| format!("The event loop failed: {e}"))
-    }) {
+    match prepare(start, commands, files).and_then(run) {
         Ok(()) => 0,
         Err(reason) => {
             error!("{reason}");
             FAILED
         }
     }
+}
+
+fn run(mut eventloop: EventLoop) -> Result<(), String> {
+    if !eventloop.is_stopping() {
+        info!("Ready to accept connections tcp"); // waited for
+    }
+    let ended = eventloop.run().map_err(|e| format!("The event loop failed: {e}"));
+    // The process ends, and the system takes all of its memory at once; to free it record by
+    // record takes seconds where there are many millions.
+    std::mem::forget(eventloop);
+    ended
 }
 
 fn report_crashes(start: &Start) {
@@ -99,7 +107,7 @@ fn load(eventloop: &mut EventLoop, options: &Options) -> Result<(), String> {
         while loading.step(eventloop.instance_mut()).map_err(|e| e.to_string())? {
             eventloop.tick_while_loading().map_err(|e| format!("The event loop failed: {e}"))?;
             if eventloop.is_stopping() {
-                return Err("Shut down while loading".to_string());
+                return Ok(());
             }
         }
         loading.end(eventloop.instance_mut())
