@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use goredis::base::rng::Rng;
 use goredis::resp::read::{Decoder, Value};
 use support::server::aof_files;
-use support::{Conn, Options, Server, encode};
+use support::{Conn, Options, Server, encode, wait_until_eq};
 
 const WRITERS: usize = 4;
 /// Far enough for no key to expire during the test, in milliseconds since 1970.
@@ -322,6 +322,20 @@ fn a_kill_right_behind_a_reply_loses_nothing() {
         assert_eq!(values, [number.to_string(), number.to_string()]);
         assert_eq!(text_of(&conn.command(&["GET", "count"])), (number + 1).to_string());
     }
+}
+
+#[test]
+fn a_shutdown_answers_what_it_made_durable() {
+    let debug = ["--enable-debug-command", "yes"];
+    let always = ["--appendonly", "yes", "--appendfsync", "always"];
+    let server = Server::start(Options::new().args(&always).args(&debug));
+    let (mut writer, mut other) = (server.connect(), server.connect());
+    // So long that the shutdown comes before the file has the write.
+    other.command(&["DEBUG", "AOF-FLUSH-SLEEP", "500000"]);
+    writer.send(&encode(&["SET", "k", "v"]));
+    wait_until_eq(Value::Int(1), || other.command(&["DBSIZE"]));
+    other.send(&encode(&["SHUTDOWN", "NOSAVE"]));
+    assert_eq!(writer.read(), Value::Simple(b"OK".to_vec()));
 }
 
 #[test]

@@ -204,7 +204,7 @@ pub struct Table {
     chunks: Vec<Vec<Segment>>,
     segments: usize,
     len: usize,
-    /// The most lines any segment has had: bounds the draw of a random slot.
+    /// No segment has more lines: bounds the draw of a random slot.
     widest: usize,
 }
 
@@ -340,6 +340,9 @@ impl Table {
             self.merge_one();
         } else if self.len == 0 {
             *self = Table::new();
+        } else if self.segments == 1 {
+            // Else draws from a small table that was large would hardly ever hit an entry.
+            self.widest = self.segment(0).lines;
         }
         word
     }
@@ -665,6 +668,22 @@ mod tests {
         // Expected 200 each, standard deviation 14: seven deviations are allowed.
         let (least, most) = (counts.values().min().unwrap(), counts.values().max().unwrap());
         assert!(*least > 100 && *most < 300, "{least}..{most}");
+    }
+
+    #[test]
+    fn draws_are_fair_from_what_little_is_left() {
+        let mut table = Table::new();
+        for word in 1..=100_000 {
+            table.insert(good(word), word, good);
+        }
+        for word in 1..=99_998 {
+            let place = find(&table, word, good).unwrap();
+            table.remove(place);
+        }
+        let mut rng = Rng::from_seed(7);
+        let firsts = (0..10_000).filter(|_| table.random(&mut rng) == Some(100_000)).count();
+        // Expected 5000, standard deviation 50: seven deviations are allowed.
+        assert!((4650..5350).contains(&firsts), "{firsts} of 10,000");
     }
 
     #[test]

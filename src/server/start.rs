@@ -22,11 +22,7 @@ pub fn serve(start: Start, commands: &'static CommandTable, files: Arc<dyn Files
     logging::start(&start.config.logfile, start.config.loglevel);
     install_panic_report();
     report_crashes(&start);
-    match prepare(start, commands, files).and_then(|mut eventloop| {
-        let _pid_file = write_pid_file(&eventloop.instance().server.config.pidfile);
-        info!("Ready to accept connections tcp"); // waited for
-        eventloop.run().map_err(|e| format!("The event loop failed: {e}"))
-    }) {
+    match prepare(start, commands, files).and_then(run) {
         Ok(()) => 0,
         Err(reason) => {
             error!("{reason}");
@@ -42,6 +38,18 @@ fn write_pid_file(path: &str) -> Option<PidFile> {
     }
     let written = PidFile::write(Path::new(path));
     written.inspect_err(|e| warn!("Failed to write PID file: {e}")).ok()
+}
+
+fn run(mut eventloop: EventLoop) -> Result<(), String> {
+    let _pid_file = write_pid_file(&eventloop.instance().server.config.pidfile);
+    if !eventloop.is_stopping() {
+        info!("Ready to accept connections tcp"); // waited for
+    }
+    let ended = eventloop.run().map_err(|e| format!("The event loop failed: {e}"));
+    // The process ends, and the system takes all of its memory at once; to free it record by
+    // record takes seconds where there are many millions.
+    std::mem::forget(eventloop);
+    ended
 }
 
 fn report_crashes(start: &Start) {
@@ -118,7 +126,7 @@ fn load(eventloop: &mut EventLoop, options: &Options) -> Result<(), String> {
             }
             eventloop.tick_while_loading().map_err(|e| format!("The event loop failed: {e}"))?;
             if eventloop.is_stopping() {
-                return Err("Shut down while loading".to_string());
+                return Ok(());
             }
         }
         let Instance { server, keys } = eventloop.instance_mut();

@@ -34,7 +34,7 @@ const PAUSE_OUTPUT: usize = 64 * 1024 * 1024;
 /// One read of a large argument takes at most so many bytes.
 const LARGE_READ: usize = 1024 * 1024;
 /// Periodic work is done every so many milliseconds.
-const CRON_MS: i64 = 100;
+const CRON_MS: u64 = 100;
 /// Clients are looked at in so many parts, one each time.
 const CRON_PARTS: usize = 10;
 /// Time for keys that are due, in a tick that has other work too, in microseconds.
@@ -81,8 +81,10 @@ pub struct EventLoop {
     pool: Pool,
     batch: Batch,
     connected: usize,
-    next_cron_ms: i64,
-    next_second_ms: i64,
+    /// When periodic work is due, by the monotonic clock: it must go on when somebody sets the
+    /// machine's clock back.
+    next_cron_ms: u64,
+    next_second_ms: u64,
     cron_count: usize,
     expiry_behind: bool,
     /// Clients whose replies wait for the append-only file.
@@ -192,12 +194,17 @@ impl EventLoop {
             return Duration::ZERO;
         }
         let keys = &self.instance.keys;
-        let mut until_ms = self.next_cron_ms;
+        let mut wait_ms = self.next_cron_ms.saturating_sub(self.monotonic_ms()).min(CRON_MS);
         let expires = keys.expiry_enabled && self.instance.server.switches.active_expire;
         if let Some(expiry_ms) = keys.next_expiry().filter(|_| expires) {
-            until_ms = until_ms.min(expiry_ms);
+            wait_ms = wait_ms.min(expiry_ms.saturating_sub(keys.now_ms).max(0) as u64);
         }
-        Duration::from_millis((until_ms - keys.now_ms).clamp(0, CRON_MS) as u64)
+        Duration::from_millis(wait_ms)
+    }
+
+    /// The monotonic clock as it was read last.
+    fn monotonic_ms(&self) -> u64 {
+        self.instance.server.last_ns / 1_000_000
     }
 
     fn on_event(&mut self, event: &Event) {
@@ -576,14 +583,15 @@ impl EventLoop {
         if !keys.expired_untold.is_empty() {
             server.tell_expired(keys);
         }
-        if keys.now_ms >= self.next_cron_ms {
-            self.next_cron_ms = keys.now_ms + CRON_MS;
-            if server.switches.cron {
+        let monotonic_ms = self.monotonic_ms();
+        if monotonic_ms >= self.next_cron_ms {
+            self.next_cron_ms = monotonic_ms + CRON_MS;
+            if self.instance.server.switches.cron {
                 self.cron();
             }
         }
-        if self.instance.keys.now_ms >= self.next_second_ms {
-            self.next_second_ms = self.instance.keys.now_ms + 1000;
+        if monotonic_ms >= self.next_second_ms {
+            self.next_second_ms = monotonic_ms + 1000;
             self.instance.server.log.every_second();
             self.on_log_progress();
         }
@@ -594,12 +602,13 @@ impl EventLoop {
             self.instance.server.listeners.indexes().for_each(|index| self.accept(index));
         }
         self.cron_count += 1;
+        let monotonic_ms = self.monotonic_ms() as i64;
         let Instance { server, keys } = &mut self.instance;
         let now_ms = keys.now_ms;
         let Stats { total_commands, bytes_in, bytes_out, .. } = server.stats;
-        server.stats.command_rate.sample(total_commands, now_ms);
-        server.stats.input_rate.sample(bytes_in, now_ms);
-        server.stats.output_rate.sample(bytes_out, now_ms);
+        server.stats.command_rate.sample(total_commands, monotonic_ms);
+        server.stats.input_rate.sample(bytes_in, monotonic_ms);
+        server.stats.output_rate.sample(bytes_out, monotonic_ms);
         let memory = super::process::memory().anonymous;
         server.stats.peak_memory = server.stats.peak_memory.max(memory);
         // A tenth of the clients at a time, so that each is looked at once a second.
@@ -683,6 +692,9 @@ impl EventLoop {
                 return;
             }
         }
+        // Replies that waited for the append-only file need not wait any more.
+        self.on_log_progress();
+        self.end_tick();
         self.instance.server.listeners.close();
         warn!("goredis is now ready to exit, bye bye...");
         self.stopping = true;
@@ -739,5 +751,29 @@ impl EventLoop {
         {
             self.schedule(key);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::Clock;
+    use crate::server::command::CommandTable;
+    use crate::server::config::Config;
+
+    #[test]
+    fn periodic_work_goes_on_when_the_clock_is_set_back() {
+        let clock = Clock::manual(1_700_000_000_000);
+        let config = Config { appendonly: false, ..Config::default() };
+        let instance = Instance::new(config, CommandTable::new(&[]), clock.clone());
+        let mut eventloop = EventLoop::new(instance).unwrap();
+        eventloop.tick_while_loading().unwrap();
+        let (crons, second_ms) = (eventloop.cron_count, eventloop.next_second_ms);
+        clock.set_unix_ms(1_600_000_000_000);
+        clock.advance(1000);
+        eventloop.tick_while_loading().unwrap();
+        assert_eq!(eventloop.cron_count, crons + 1);
+        assert_eq!(eventloop.next_second_ms, second_ms + 1000);
+        assert_eq!(eventloop.timeout(), Duration::from_millis(CRON_MS));
     }
 }

@@ -197,11 +197,23 @@ impl Wheel {
         (above | ((slot as Time) << shift)).max(self.elapsed)
     }
 
+    /// An entry that was due before it came. After the clock was set back there are also entries
+    /// that are due before the time the wheel has reached, but not now: they wait until the clock
+    /// is there again, and their owner may remove them in time.
+    fn step_overdue(&mut self, now: Time, owner: &impl Timed) -> Option<Step> {
+        let last = self.overdue.get(self.overdue.len.checked_sub(1)?)?;
+        if now < self.elapsed && owner.time(last) > now {
+            return Some(Step::Idle);
+        }
+        self.overdue.pop();
+        self.len -= 1;
+        Some(Step::Due(last))
+    }
+
     /// Takes out one entry that is due at `now` or moves one closer to being due.
     pub fn step(&mut self, now: Time, owner: &mut impl Timed) -> Step {
-        if let Some(word) = self.overdue.pop() {
-            self.len -= 1;
-            return Step::Due(word);
+        if let Some(step) = self.step_overdue(now, owner) {
+            return step;
         }
         let Some((level, slot)) = self.first_slot() else {
             self.elapsed = self.elapsed.max(now);
@@ -331,6 +343,19 @@ mod tests {
         model.0.insert(7, (i64::MAX, position));
         assert_eq!(wheel.step(i64::MAX - 1, &mut model), Step::Moved);
         assert_eq!(due(&mut wheel, &mut model, i64::MAX), vec![7]);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_makes_nothing_due() {
+        let mut model = Model::default();
+        let mut wheel = Wheel::new(10_000);
+        assert!(due(&mut wheel, &mut model, 10_000).is_empty());
+        for (word, time) in [(1, 5_100), (2, 5_200), (3, 20_000)] {
+            model.0.insert(word, (time, wheel.insert(time, word)));
+        }
+        assert!(due(&mut wheel, &mut model, 5_000).is_empty());
+        assert_eq!(due(&mut wheel, &mut model, 10_000), [2, 1]);
+        assert_eq!(due(&mut wheel, &mut model, 20_000), [3]);
     }
 
     #[test]
