@@ -143,6 +143,13 @@ impl Wheel {
         }
     }
 
+    /// The entry at a position, which tests compare with what its owner remembers.
+    #[cfg(test)]
+    pub fn at(&mut self, time: Time, position: u32) -> Option<u64> {
+        let (level, index) = ((position >> LEVEL_SHIFT) as usize, position & INDEX_MASK);
+        self.slot_mut(level, time)?.at(index as usize).copied()
+    }
+
     /// The earliest time at which there is something to do, at or before the first entry is due.
     pub fn next_time(&self) -> Option<Time> {
         if self.overdue.len > 0 {
