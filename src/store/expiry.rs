@@ -21,6 +21,9 @@ const INDEX_MASK: u32 = (1 << LEVEL_SHIFT) - 1;
 /// Large slots are kept in pieces, so that none is ever copied whole.
 const PIECE: usize = 1024;
 
+/// When somebody sets the clock back by less, the wheel waits for it to catch up.
+const PATIENCE_MS: Time = 60_000;
+
 /// What the wheel must know of its entries.
 pub trait Timed {
     fn time(&self, word: u64) -> Time;
@@ -204,8 +207,27 @@ impl Wheel {
         (above | ((slot as Time) << shift)).max(self.elapsed)
     }
 
-    /// Takes out one entry that is due at `now` or moves one closer to being due.
+    /// Begins anew at an earlier time, as the clock was set back for good. This looks at every
+    /// entry in one go, which it may, as it happens at most once a minute and hardly ever.
+    fn rewind(&mut self, now: Time, owner: &mut impl Timed) {
+        let old = std::mem::replace(self, Wheel::new(now));
+        let slots = old.levels.into_iter().flat_map(|level| level.slots).chain([old.overdue]);
+        for word in slots.flat_map(|slot| slot.pieces).flatten() {
+            let position = self.insert(owner.time(word), word);
+            owner.moved(word, position);
+        }
+    }
+
+    /// Takes out one entry that is due at `now` or moves one closer to being due. While `now` is
+    /// earlier than it was before, nothing is: what came late to the wheel's time need not be
+    /// late by the clock.
     pub fn step(&mut self, now: Time, owner: &mut impl Timed) -> Step {
+        if now < self.elapsed {
+            if self.elapsed - now <= PATIENCE_MS {
+                return Step::Idle;
+            }
+            self.rewind(now, owner);
+        }
         if let Some(word) = self.overdue.pop() {
             self.len -= 1;
             return Step::Due(word);
@@ -327,6 +349,39 @@ mod tests {
                     prop_assert!(wheel.next_time().unwrap() <= first.max(now));
                 }
             }
+        }
+    }
+
+    proptest! {
+        /// Whatever the clock does, nothing goes before its time, and all goes in the end.
+        #[test]
+        fn a_clock_set_back_lets_nothing_go_early(
+            ops in proptest::collection::vec((0u8..3, -200_000i64..200_000), 1..100),
+        ) {
+            let mut now = 1_700_000_000_000;
+            let mut latest = now;
+            let mut wheel = Wheel::new(now);
+            let mut model = Model::default();
+            for (word, (op, ms)) in (1..).zip(ops) {
+                if op < 2 {
+                    let time = now + ms.max(-10);
+                    let position = wheel.insert(time, word);
+                    model.0.insert(word, (time, position));
+                    continue;
+                }
+                now += ms;
+                for word in due(&mut wheel, &mut model, now) {
+                    prop_assert!(model.0.remove(&word).unwrap().0 <= now);
+                }
+                if now >= latest || now < latest - PATIENCE_MS {
+                    prop_assert!(model.0.values().all(|(time, _)| *time > now));
+                    latest = now;
+                }
+                for (word, (time, position)) in &model.0 {
+                    prop_assert_eq!(wheel.at(*time, *position), Some(*word));
+                }
+            }
+            prop_assert_eq!(due(&mut wheel, &mut model, i64::MAX).len(), model.0.len());
         }
     }
 
