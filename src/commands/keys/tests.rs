@@ -1,7 +1,6 @@
 //! Expected replies are those of redis-server 7.0.15.
 
 use crate::commands::testing::{Run, START_MS};
-use crate::server::config::MaxmemoryPolicy;
 use crate::server::ctx::Origin;
 use std::collections::BTreeSet;
 
@@ -412,12 +411,17 @@ fn objects() {
         ),
     ]);
     assert!(run.run("object help").starts_with("*12\r\n+OBJECT <subcommand> [<arg>"));
-    run.instance.server.config.maxmemory_policy = MaxmemoryPolicy::AllkeysLfu;
-    run.check(&[(
-        "object idletime k",
-        "-ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when \
-         switching between policies at runtime LRU and LFU data will take some time to adjust.",
-    )]);
+    run.check(&[
+        ("config set maxmemory-policy allkeys-lfu", "+OK"),
+        (
+            "object idletime k",
+            "-ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that \
+             when switching between policies at runtime LRU and LFU data will take some time to \
+             adjust.",
+        ),
+        ("set new v", "+OK"),
+        ("object freq new", ":5"),
+    ]);
 }
 
 #[test]
