@@ -14,6 +14,9 @@ use crate::base::table::Place;
 use crate::types::string::INLINE_LIMIT;
 use crate::types::{Inline, Object, Slot, Type, Value};
 
+#[cfg(test)]
+mod tests;
+
 /// Values whose freeing takes more allocator calls than this are freed elsewhere.
 const FREE_HERE: usize = 64;
 

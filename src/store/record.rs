@@ -523,3 +523,229 @@ pub enum NewValue<'a> {
     Raw(&'a [u8]),
     Object(Box<Object>),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq)]
+    enum Content {
+        Inline(Inline, Vec<u8>),
+        Raw(Vec<u8>),
+        Object(Vec<u8>),
+    }
+
+    impl Content {
+        fn new_value(&self) -> NewValue<'_> {
+            match self {
+                Content::Inline(kind, bytes) => NewValue::Inline(*kind, bytes),
+                Content::Raw(bytes) => NewValue::Raw(bytes),
+                Content::Object(bytes) => NewValue::Object(Box::new(Object::String(bytes.clone()))),
+            }
+        }
+
+        fn is_object(&self) -> bool {
+            matches!(self, Content::Object(_))
+        }
+    }
+
+    /// What a record should hold.
+    #[derive(Clone, Debug)]
+    struct Model {
+        key: Vec<u8>,
+        content: Content,
+        expire_at: Option<i64>,
+        position: u32,
+        access: u32,
+    }
+
+    fn check(record: &Record, model: &Model) {
+        assert_eq!(record.key(), &model.key[..]);
+        let content = match record.value() {
+            Value::Inline(Inline::Str, bytes) if record.is_raw() => Content::Raw(bytes.to_vec()),
+            Value::Inline(kind, bytes) => Content::Inline(kind, bytes.to_vec()),
+            Value::Object(Object::String(bytes)) => Content::Object(bytes.clone()),
+            Value::Object(_) => panic!("not a string"),
+        };
+        assert_eq!(content, model.content);
+        assert_eq!(record.expire_at(), model.expire_at);
+        assert_eq!(record.wheel_position(), model.position);
+        assert_eq!(record.access(), model.access);
+        let (key, value) = (
+            model.key.len(),
+            if model.content.is_object() { 8 } else { value_len(&model.content) },
+        );
+        let header = if key > 255 || value > 255 { 12 } else { 6 };
+        let expiry = match model.expire_at {
+            None => 0,
+            Some(ms) if (0..1 << 48).contains(&ms) => 10,
+            Some(_) => 12,
+        };
+        assert_eq!(record.size(), header + expiry + key + value);
+    }
+
+    fn value_len(content: &Content) -> usize {
+        match content {
+            Content::Inline(_, bytes) | Content::Raw(bytes) | Content::Object(bytes) => bytes.len(),
+        }
+    }
+
+    fn object_bytes(object: Option<Box<Object>>) -> Option<Vec<u8>> {
+        object.map(|object| match *object {
+            Object::String(bytes) => bytes,
+            _ => panic!("not a string"),
+        })
+    }
+
+    #[derive(Clone, Debug)]
+    enum Op {
+        Set(Content),
+        Splice(usize, usize, Vec<u8>),
+        Overwrite(u8),
+        Expire(Option<i64>),
+        Move(u32),
+        Access(u32),
+        Raw,
+        Rename(Vec<u8>),
+        Copy(Vec<u8>),
+    }
+
+    /// Lengths around those at which the header changes.
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        let len = prop_oneof![4 => 0usize..12, 1 => 250usize..260, 1 => 0usize..1024];
+        (len, any::<u8>())
+            .prop_map(|(len, first)| (0..len).map(|at| first.wrapping_add(at as u8)).collect())
+    }
+
+    fn content() -> impl Strategy<Value = Content> {
+        prop_oneof![
+            3 => bytes().prop_map(|bytes| Content::Inline(Inline::Str, bytes)),
+            1 => any::<[u8; 8]>().prop_map(|n| Content::Inline(Inline::Int, n.to_vec())),
+            1 => bytes().prop_map(|bytes| Content::Inline(Inline::Hash, bytes)),
+            1 => bytes().prop_map(Content::Raw),
+            2 => bytes().prop_map(Content::Object),
+        ]
+    }
+
+    fn expire_at() -> impl Strategy<Value = Option<i64>> {
+        let limit = 1i64 << 48;
+        prop_oneof![
+            2 => Just(None),
+            4 => (0..limit).prop_map(Some),
+            1 => (limit - 2..limit + 2).prop_map(Some),
+            1 => any::<i64>().prop_map(Some),
+        ]
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        prop_oneof![
+            4 => content().prop_map(Op::Set),
+            4 => (any::<usize>(), any::<usize>(), bytes())
+                .prop_map(|(at, remove, insert)| Op::Splice(at, remove, insert)),
+            1 => any::<u8>().prop_map(Op::Overwrite),
+            4 => expire_at().prop_map(Op::Expire),
+            1 => any::<u32>().prop_map(Op::Move),
+            1 => (0u32..1 << 24).prop_map(Op::Access),
+            1 => Just(Op::Raw),
+            2 => bytes().prop_map(Op::Rename),
+            1 => bytes().prop_map(Op::Copy),
+        ]
+    }
+
+    fn apply(record: &mut Record, model: &mut Model, op: Op) {
+        match op {
+            Op::Set(content) => {
+                let old = object_bytes(record.set_value(content.new_value()));
+                assert_eq!(old.is_some(), model.content.is_object());
+                assert!(old.is_none_or(|bytes| Content::Object(bytes) == model.content));
+                model.content = content;
+            }
+            Op::Splice(at, remove, insert) => {
+                let (Content::Inline(_, bytes) | Content::Raw(bytes)) = &mut model.content else {
+                    return;
+                };
+                let at = at % (bytes.len() + 1);
+                let remove = remove % (bytes.len() - at + 1);
+                record.splice(at, remove, insert.len());
+                record.bytes_mut()[at..at + insert.len()].copy_from_slice(&insert);
+                bytes.splice(at..at + remove, insert);
+            }
+            Op::Overwrite(byte) => {
+                record.bytes_mut().fill(byte);
+                match &mut model.content {
+                    Content::Inline(_, bytes) | Content::Raw(bytes) => bytes.fill(byte),
+                    Content::Object(bytes) => {
+                        bytes.push(byte);
+                        let Some(Object::String(own)) = record.object_mut() else { panic!() };
+                        own.push(byte);
+                    }
+                }
+            }
+            Op::Expire(expire_at) => {
+                record.set_expire_at(expire_at);
+                (model.expire_at, model.position) = (expire_at, 0);
+            }
+            Op::Move(position) => {
+                record.set_wheel_position(position);
+                model.position = if model.expire_at.is_some() { position } else { 0 };
+            }
+            Op::Access(access) => {
+                record.set_access(access);
+                model.access = access;
+            }
+            Op::Raw => {
+                if let Content::Inline(Inline::Str, bytes) = &model.content {
+                    record.set_raw();
+                    model.content = Content::Raw(bytes.clone());
+                }
+            }
+            Op::Rename(key) => {
+                *record = record.renamed(&key);
+                (model.key, model.position) = (key, 0);
+            }
+            Op::Copy(key) => {
+                let copy = record.copied(&key);
+                check(&copy, &Model { key, position: 0, ..model.clone() });
+                copy.free();
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_record_holds_what_was_put_in(
+            key in bytes(),
+            content in content(),
+            expire_at in expire_at(),
+            ops in proptest::collection::vec(op(), 0..40),
+        ) {
+            let mut record = Record::new(&key, content.new_value(), expire_at);
+            let mut model = Model { key, content, expire_at, position: 0, access: 0 };
+            check(&record, &model);
+            for op in ops {
+                apply(&mut record, &mut model, op);
+                check(&record, &model);
+            }
+            let object = object_bytes(record.free());
+            prop_assert_eq!(object.is_some(), model.content.is_object());
+            prop_assert!(object.is_none_or(|bytes| Content::Object(bytes) == model.content));
+        }
+    }
+
+    #[test]
+    fn a_value_of_the_same_length_stays_where_it_is() {
+        for expire_at in [None, Some(1), Some(i64::MAX)] {
+            let mut record =
+                Record::new(b"key", NewValue::Inline(Inline::Str, b"before!!"), expire_at);
+            let word = record.word();
+            record.set_wheel_position(7);
+            assert!(record.set_value(NewValue::Inline(Inline::Int, b"12345678")).is_none());
+            assert!(record.set_value(NewValue::Raw(b"after..!")).is_none());
+            assert_eq!(record.word(), word);
+            let position = if expire_at.is_some() { 7 } else { 0 };
+            assert_eq!((record.expire_at(), record.wheel_position()), (expire_at, position));
+            record.free();
+        }
+    }
+}

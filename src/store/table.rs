@@ -221,3 +221,211 @@ impl Drop for Records {
         while self.table.drain_some(|word| drop(record(word).free())) {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::record::NewValue;
+    use crate::types::{Inline, Value};
+    use proptest::prelude::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    impl Records {
+        /// Checks what must hold between the table, the wheel and the records.
+        pub fn check(&mut self) {
+            let words: Vec<u64> = self.table.iter().collect();
+            assert_eq!(words.len(), self.len());
+            let mut expiring = 0;
+            for word in words {
+                let own = record(word);
+                let place = self.find(self.hash(own.key()), own.key());
+                assert_eq!(place.map(|place| self.table.get(place)), Some(word));
+                if let Some(time) = own.expire_at() {
+                    expiring += 1;
+                    assert_eq!(self.wheel.at(time, own.wheel_position()), Some(word));
+                }
+            }
+            assert_eq!(expiring, self.expiring());
+        }
+    }
+
+    const START: i64 = 1_700_000_000_000;
+
+    #[derive(Default)]
+    struct Model(BTreeMap<Vec<u8>, (Vec<u8>, Option<i64>)>);
+
+    fn key(number: u16) -> Vec<u8> {
+        format!("key:{number}").into_bytes()
+    }
+
+    fn place(records: &Records, key: &[u8]) -> Option<Place> {
+        records.find(records.hash(key), key)
+    }
+
+    fn put(records: &mut Records, key: &[u8], value: &[u8], expire_at: Option<i64>) -> Place {
+        let record = Record::new(key, NewValue::Inline(Inline::Str, value), expire_at);
+        records.put(records.hash(key), record)
+    }
+
+    fn value_of(view: View<'_>) -> Vec<u8> {
+        match view.value() {
+            Value::Inline(_, bytes) => bytes.to_vec(),
+            Value::Object(_) => panic!("no objects here"),
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Op {
+        Put(u16, usize, Option<i64>),
+        Replace(u16, usize),
+        Expire(u16, Option<i64>),
+        Take(u16),
+        Pass(i64),
+    }
+
+    /// After how many milliseconds: soon, late, and before now.
+    fn after() -> impl Strategy<Value = i64> {
+        (0u32..42, -2i64..1 << 41).prop_map(|(shift, ms)| ms >> shift)
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        let number = 0u16..600;
+        let expiry = || proptest::option::of(after());
+        prop_oneof![
+            8 => (number.clone(), 0usize..400, expiry())
+                .prop_map(|(n, len, after)| Op::Put(n, len, after)),
+            4 => (number.clone(), 0usize..400).prop_map(|(n, len)| Op::Replace(n, len)),
+            4 => (number.clone(), expiry()).prop_map(|(n, after)| Op::Expire(n, after)),
+            3 => number.prop_map(Op::Take),
+            2 => after().prop_map(|ms| Op::Pass(ms.max(0))),
+        ]
+    }
+
+    fn apply(records: &mut Records, model: &mut Model, now: &mut i64, op: Op) {
+        match op {
+            Op::Put(number, len, after) => {
+                let (key, value) = (key(number), vec![number as u8; len]);
+                assert_eq!(place(records, &key).is_some(), model.0.contains_key(&key));
+                if place(records, &key).is_none() {
+                    let expire_at = after.map(|ms| *now + ms);
+                    put(records, &key, &value, expire_at);
+                    model.0.insert(key, (value, expire_at));
+                }
+            }
+            Op::Replace(number, len) => {
+                let (key, value) = (key(number), vec![number as u8 ^ 0xFF; len]);
+                if let Some(place) = place(records, &key) {
+                    let new = NewValue::Inline(Inline::Str, &value);
+                    records.update(place, |record| record.set_value(new));
+                    model.0.get_mut(&key).unwrap().0 = value;
+                }
+            }
+            Op::Expire(number, after) => {
+                let key = key(number);
+                if let Some(place) = place(records, &key) {
+                    let expire_at = after.map(|ms| *now + ms);
+                    records.set_expire_at(place, expire_at);
+                    model.0.get_mut(&key).unwrap().1 = expire_at;
+                }
+            }
+            Op::Take(number) => {
+                let key = key(number);
+                if let Some(place) = place(records, &key) {
+                    let record = records.take(place);
+                    assert_eq!(record.key(), key);
+                    record.free();
+                    model.0.remove(&key);
+                }
+            }
+            Op::Pass(ms) => {
+                *now += ms;
+                pass(records, model, *now);
+            }
+        }
+    }
+
+    /// Removes what is due, which must be exactly what the model says.
+    fn pass(records: &mut Records, model: &mut Model, now: i64) {
+        let is_due = |expire_at: Option<i64>| expire_at.is_some_and(|at| at <= now);
+        let due: BTreeSet<Vec<u8>> =
+            model.0.iter().filter(|(_, (_, at))| is_due(*at)).map(|(key, _)| key.clone()).collect();
+        let mut gone = BTreeSet::new();
+        loop {
+            match records.next_due(now) {
+                Due::Now(place) => {
+                    let record = records.take(place);
+                    gone.insert(record.key().to_vec());
+                    record.free();
+                }
+                Due::Later => {}
+                Due::None => break,
+            }
+        }
+        assert_eq!(gone, due);
+        model.0.retain(|_, (_, at)| !is_due(*at));
+    }
+
+    proptest! {
+        #[test]
+        fn table_wheel_and_records_agree(
+            ops in proptest::collection::vec(op(), 0..400),
+        ) {
+            let mut now = START;
+            let mut records = Records::new(Seed::new(1), now);
+            let mut model = Model::default();
+            for (step, op) in ops.into_iter().enumerate() {
+                apply(&mut records, &mut model, &mut now, op);
+                if step % 16 == 0 {
+                    records.check();
+                }
+            }
+            records.check();
+            prop_assert_eq!(records.len(), model.0.len());
+            for (key, (value, expire_at)) in &model.0 {
+                let view = records.view(place(&records, key).unwrap());
+                prop_assert_eq!((value_of(view), view.expire_at()), (value.clone(), *expire_at));
+            }
+            pass(&mut records, &mut model, i64::MAX);
+            prop_assert_eq!(records.expiring(), 0);
+        }
+    }
+
+    #[test]
+    fn views_walk_over_all_records() {
+        let mut records = Records::new(Seed::new(2), START);
+        for number in 0..2000 {
+            put(&mut records, &key(number), b"value", None);
+        }
+        let all: BTreeSet<Vec<u8>> = (0..2000).map(key).collect();
+        assert_eq!(records.iter().map(|view| view.key().to_vec()).collect::<BTreeSet<_>>(), all);
+        let (mut cursor, mut seen) = (0, BTreeSet::new());
+        loop {
+            cursor = records.scan(cursor, |view| {
+                seen.insert(view.key().to_vec());
+            });
+            if cursor == 0 {
+                break;
+            }
+        }
+        assert_eq!(seen, all);
+        let mut rng = crate::base::rng::Rng::from_seed(3);
+        assert!(all.contains(records.random(&mut rng).unwrap().key()));
+    }
+
+    #[test]
+    fn an_object_moves_between_databases_with_its_record() {
+        let (mut a, mut b) = (Records::new(Seed::new(4), START), Records::new(Seed::new(4), START));
+        let object = Box::new(Object::String(vec![7; 5000]));
+        let record = Record::new(b"key", NewValue::Object(object), Some(START + 5));
+        let from = a.put(a.hash(b"key"), record);
+        let Some(Object::String(bytes)) = a.object_mut(from) else { panic!() };
+        bytes.push(8);
+        let record = a.take(from).renamed(b"another");
+        assert_eq!((a.len(), a.expiring()), (0, 0));
+        let to = b.put(b.hash(b"another"), record);
+        b.check();
+        assert_eq!(b.view(to).expire_at(), Some(START + 5));
+        assert!(matches!(b.view(to).value(), Value::Object(Object::String(s)) if s.len() == 5001));
+        assert!(matches!(b.next_due(START + 5), Due::Now(place) if place == to));
+    }
+}

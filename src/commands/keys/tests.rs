@@ -411,12 +411,17 @@ fn objects() {
         ),
     ]);
     assert!(run.run("object help").starts_with("*12\r\n+OBJECT <subcommand> [<arg>"));
-    assert_eq!(run.run("config set maxmemory-policy allkeys-lfu"), "+OK\r\n");
-    run.check(&[(
-        "object idletime k",
-        "-ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when \
-         switching between policies at runtime LRU and LFU data will take some time to adjust.",
-    )]);
+    run.check(&[
+        ("config set maxmemory-policy allkeys-lfu", "+OK"),
+        (
+            "object idletime k",
+            "-ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that \
+             when switching between policies at runtime LRU and LFU data will take some time to \
+             adjust.",
+        ),
+        ("set new v", "+OK"),
+        ("object freq new", ":5"),
+    ]);
 }
 
 #[test]
