@@ -360,6 +360,22 @@ fn a_kill_while_loading_loses_nothing() {
     assert_eq!(server.connect().command(&["DBSIZE"]), Value::Int(100_000));
 }
 
+#[test]
+fn a_file_with_more_databases_than_there_are_is_refused() {
+    let mut server = Server::start(Options::new().args(&["--appendonly", "yes"]));
+    let mut conn = server.connect();
+    conn.command(&["SET", "k", "zero"]);
+    conn.command(&["SELECT", "9"]);
+    conn.command(&["SET", "k", "nine"]);
+    server.terminate();
+    let few = server.options().clone().args(&["--databases", "9"]);
+    // Redis starts, and has the value of database 9 in database 0.
+    let log = Server::try_start(few).err().expect("it started");
+    assert!(log.contains("No database 9: 'databases' is 9"), "{log}");
+    server.restart();
+    assert_eq!(text_of(&server.connect().command(&["GET", "k"])), "zero");
+}
+
 /// A server that was shut down with these many keys, and its file.
 fn written(keys: usize) -> (Server, PathBuf) {
     let mut server = Server::start(with_aof("everysec"));

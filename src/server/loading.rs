@@ -108,7 +108,7 @@ fn run(
 }
 
 /// Executes one command of the file. An error reply is what it was when the command ran first; a
-/// command that does not exist means that the file is not ours to guess at.
+/// command or a database that does not exist means that the file is not ours to guess at.
 fn run_one(
     instance: &mut Instance,
     client_key: usize,
@@ -120,6 +120,13 @@ fn run_one(
     };
     let request = Request { args, entry: Some(entry), verbatim: None };
     execute(instance, Origin::File, client_key, request, out);
+    let is_error = out.as_bytes().starts_with(b"-");
     out.truncate(0);
+    if is_error && entry.command.name == "select" {
+        // What follows would overwrite keys of the database selected before.
+        let database = String::from_utf8_lossy(args.get(args.len() - 1)).into_owned();
+        let databases = instance.server.config.databases;
+        return Err(format!("No database {database}: 'databases' is {databases}"));
+    }
     Ok(())
 }
