@@ -530,6 +530,10 @@ impl EventLoop {
         } else if used < filled {
             input.truncate(filled);
             input.drain(..used);
+            if input.capacity() / 2 > input.len().max(READ_SIZE) {
+                // A large argument is done with, and the client may be idle for long.
+                input.shrink_to_fit();
+            }
             conn.input = input;
         }
         let waits = conn.input.is_empty() || client.partial.is_some();
