@@ -496,3 +496,21 @@ fn requests_sent_before_the_end_are_answered() {
         assert!(conn.read_to_end() == b"+PONG\r\n".repeat(requests), "{requests}: other replies");
     }
 }
+
+#[test]
+fn requests_of_a_client_that_waits_for_no_reply_are_executed() {
+    // Redis drops what it has not read yet when its first reply cannot be sent.
+    const REQUESTS: usize = 4000;
+    let server = Server::start(Options::new());
+    let mut other = server.connect();
+    for _ in 0..5 {
+        other.command(&["DEL", "n"]);
+        let mut conn = server.connect();
+        conn.send(&encode(&["INCR", "n"]).repeat(REQUESTS));
+        drop(conn);
+        wait_until_eq(REQUESTS.to_string(), || {
+            let value = other.command(&["GET", "n"]);
+            String::from_utf8_lossy(value.bytes().unwrap_or_default()).into_owned()
+        });
+    }
+}

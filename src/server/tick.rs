@@ -733,7 +733,10 @@ impl EventLoop {
                 }
                 Err(e) => {
                     debug!("Error writing to client: {e}");
-                    client.close(Closing::Now);
+                    // It has gone without waiting for replies. What it sent before is executed
+                    // all the same; reading comes to its end soon.
+                    conn.discard_output();
+                    (conn.readable, conn.ended) = (true, true);
                 }
             }
         }
@@ -743,10 +746,10 @@ impl EventLoop {
             conn.close(self.poll.registry());
             self.instance.server.clients.remove(key);
             self.connected -= 1;
-        } else if !conn.input.is_empty()
-            && client.partial.is_none()
+        } else if (conn.readable || (!conn.input.is_empty() && client.partial.is_none()))
             && conn.pending() <= PAUSE_OUTPUT
         {
+            // It may have been paused, and there is no event for what came before.
             self.schedule(key);
         }
     }
