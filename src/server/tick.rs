@@ -727,6 +727,9 @@ impl EventLoop {
         if client.closing != Closing::Now && conn.pending() > 0 {
             match conn.flush(self.poll.registry(), &mut self.pool) {
                 Ok(written) => {
+                    if written > 0 {
+                        client.active_s = now_ms / 1000;
+                    }
                     client.bytes_out += written as u64;
                     server.stats.bytes_out += written as u64;
                     server.stats.writes += 1;
