@@ -31,6 +31,9 @@ const BATCH: usize = 32;
 const TURN_NS: u64 = 2_000_000;
 /// A client with more unsent bytes than this is not read from until it has read them.
 const PAUSE_OUTPUT: usize = 128 * 1024 * 1024;
+/// While more bytes than this wait for a disk that is behind, a client whose replies wait for it is
+/// not read from.
+const PAUSE_LOG: usize = 64 * 1024 * 1024;
 /// One read of a large argument takes at most so many bytes.
 const LARGE_READ: usize = 1024 * 1024;
 /// Periodic work is done every so many milliseconds.
@@ -320,6 +323,10 @@ impl EventLoop {
         if client.closing != Closing::No || conn.pending() > PAUSE_OUTPUT {
             return;
         }
+        if client.parked.is_some() && self.instance.server.log.queued() > PAUSE_LOG {
+            // It is scheduled again when its replies are sent.
+            return;
+        }
         let own = std::mem::take(&mut conn.input);
         let mut filled = own.len();
         let is_shared = own.is_empty();
@@ -406,7 +413,8 @@ impl EventLoop {
         if let Some(conn) = client.conn.as_mut() {
             conn.put_output(output, &mut self.pool);
         }
-        if wrote_output || client.closing != Closing::No {
+        // What it changed must be waited for, even if it wants no replies (CLIENT REPLY OFF).
+        if wrote_output || client.wrote || client.closing != Closing::No {
             self.mark_output(key);
         }
         used
