@@ -12,7 +12,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use goredis::base::rng::Rng;
 use goredis::resp::read::{Decoder, Value};
@@ -339,6 +339,36 @@ fn a_shutdown_answers_what_it_made_durable() {
 }
 
 #[test]
+fn a_disk_that_is_behind_fills_no_memory() {
+    const WRITES: usize = 4000;
+    let server = Server::start(Options::new().args(&[
+        "--appendonly",
+        "yes",
+        "--enable-debug-command",
+        "yes",
+    ]));
+    let (mut greedy, mut other) = (server.connect(), server.connect());
+    other.command(&["DEBUG", "AOF-FLUSH-SLEEP", "1000000"]);
+    let before = server.resident_bytes();
+    let mut writer = greedy.writer();
+    let sender = thread::spawn(move || {
+        let request = encode(&[&b"SET"[..], b"k", &[b'v'; 100_000]]);
+        (0..WRITES).for_each(|_| writer.write_all(&request).unwrap());
+    });
+    let mut most = 0;
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(2) {
+        assert_eq!(other.command(&["PING"]), Value::Simple(b"PONG".to_vec()));
+        most = most.max(server.resident_bytes().saturating_sub(before));
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert!(!sender.is_finished() && most < 300 << 20, "grew by {most} bytes");
+    other.command(&["DEBUG", "AOF-FLUSH-SLEEP", "0"]);
+    (0..WRITES).for_each(|_| assert_eq!(greedy.read(), Value::Simple(b"OK".to_vec())));
+    sender.join().unwrap();
+}
+
+#[test]
 fn a_kill_while_loading_loses_nothing() {
     let mut server = Server::start(with_aof("everysec"));
     let mut conn = server.connect();
@@ -358,6 +388,22 @@ fn a_kill_while_loading_loses_nothing() {
     }
     server.restart();
     assert_eq!(server.connect().command(&["DBSIZE"]), Value::Int(100_000));
+}
+
+#[test]
+fn a_file_with_more_databases_than_there_are_is_refused() {
+    let mut server = Server::start(Options::new().args(&["--appendonly", "yes"]));
+    let mut conn = server.connect();
+    conn.command(&["SET", "k", "zero"]);
+    conn.command(&["SELECT", "9"]);
+    conn.command(&["SET", "k", "nine"]);
+    server.terminate();
+    let few = server.options().clone().args(&["--databases", "9"]);
+    // Redis starts, and has the value of database 9 in database 0.
+    let log = Server::try_start(few).err().expect("it started");
+    assert!(log.contains("No database 9: 'databases' is 9"), "{log}");
+    server.restart();
+    assert_eq!(text_of(&server.connect().command(&["GET", "k"])), "zero");
 }
 
 /// A server that was shut down with these many keys, and its file.

@@ -245,6 +245,30 @@ fn large_arguments_and_many_arguments_arrive_whole() {
 }
 
 #[test]
+fn behind_a_large_argument_no_large_buffer_is_kept() {
+    const LARGE: usize = 10 * MIB as usize;
+    let server = Server::start(Options::new());
+    let (mut conn, mut other) = (server.connect(), server.connect());
+    conn.command(&["CLIENT", "SETNAME", "large"]);
+    let mut field = |name: &str| {
+        let list = other.text(&["CLIENT", "LIST"]);
+        let line = list.lines().find(|line| line.contains(" name=large ")).unwrap();
+        let text = line.split(' ').find_map(|word| word.strip_prefix(name)).unwrap();
+        text.parse::<usize>().unwrap()
+    };
+    let request = encode(&[&b"SET"[..], b"k", &vec![b'v'; LARGE]]);
+    let (first, last) = request.split_at(LARGE);
+    conn.send(first);
+    wait_until_eq(LARGE, || field("qbuf="));
+    // The rest comes together with the beginning of another command.
+    conn.send(&[last, b"*2\r\n$3\r\nGE"].concat());
+    assert_eq!(conn.read(), simple("OK"));
+    assert_eq!(field("qbuf="), 10);
+    let free = field("qbuf-free=");
+    assert!(free < LARGE / 10, "{free} bytes are kept");
+}
+
+#[test]
 fn half_a_command_from_hundreds_of_clients() {
     let server = start();
     let mut other = server.connect();
@@ -470,5 +494,23 @@ fn requests_sent_before_the_end_are_answered() {
         conn.send(&encode(&["PING"]).repeat(requests));
         conn.shutdown_write();
         assert!(conn.read_to_end() == b"+PONG\r\n".repeat(requests), "{requests}: other replies");
+    }
+}
+
+#[test]
+fn requests_of_a_client_that_waits_for_no_reply_are_executed() {
+    // Redis drops what it has not read yet when its first reply cannot be sent.
+    const REQUESTS: usize = 4000;
+    let server = Server::start(Options::new());
+    let mut other = server.connect();
+    for _ in 0..5 {
+        other.command(&["DEL", "n"]);
+        let mut conn = server.connect();
+        conn.send(&encode(&["INCR", "n"]).repeat(REQUESTS));
+        drop(conn);
+        wait_until_eq(REQUESTS.to_string(), || {
+            let value = other.command(&["GET", "n"]);
+            String::from_utf8_lossy(value.bytes().unwrap_or_default()).into_owned()
+        });
     }
 }

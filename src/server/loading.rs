@@ -2,6 +2,7 @@
 //! server's own, in slices between which the loop serves others.
 
 use super::client::Client;
+use super::command::flag;
 use super::ctx::Origin;
 use super::execute::{Request, execute};
 use super::{Server, gate};
@@ -122,7 +123,7 @@ fn run(
 }
 
 /// Executes one command of the file. An error reply is what it was when the command ran first; a
-/// command that does not exist means that the file is not ours to guess at.
+/// command or a database that does not exist means that the file is not ours to guess at.
 fn run_one(
     server: &mut Server,
     keys: &mut Keyspace,
@@ -135,6 +136,14 @@ fn run_one(
     };
     let request = Request { args, entry: Some(entry), verbatim: None };
     execute(server, keys, Origin::File, client_key, request, out);
+    let is_error = out.as_bytes().starts_with(b"-");
     out.truncate(0);
+    if is_error && !entry.command.has(flag::WRITE) {
+        // A SELECT, for want of others in such a file: what follows would overwrite keys of the
+        // database selected before.
+        let database = String::from_utf8_lossy(args.get(args.len() - 1)).into_owned();
+        let databases = server.config.databases;
+        return Err(format!("No database {database}: 'databases' is {databases}"));
+    }
     Ok(())
 }

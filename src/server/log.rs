@@ -84,6 +84,12 @@ impl Log {
         self.aof.as_ref().map_or(u64::MAX, Aof::acknowledged)
     }
 
+    /// Bytes of changes that wait in memory because the disk is behind.
+    #[inline]
+    pub fn queued(&self) -> usize {
+        self.aof.as_ref().map_or(0, Aof::queued)
+    }
+
     /// Looks whether writing works; true while it does. To be called when the log thread has
     /// something to say.
     pub fn check(&mut self) -> bool {

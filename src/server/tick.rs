@@ -31,6 +31,9 @@ const BATCH: usize = 32;
 const TURN_NS: u64 = 2_000_000;
 /// A client with more unsent bytes than this is not read from until it has read them.
 const PAUSE_OUTPUT: usize = 64 * 1024 * 1024;
+/// While more bytes than this wait for a disk that is behind, a client whose replies wait for it is
+/// not read from.
+const PAUSE_LOG: usize = 64 * 1024 * 1024;
 /// One read of a large argument takes at most so many bytes.
 const LARGE_READ: usize = 1024 * 1024;
 /// Periodic work is done every so many milliseconds.
@@ -320,6 +323,10 @@ impl EventLoop {
         if client.closing != Closing::No || conn.pending() > PAUSE_OUTPUT {
             return;
         }
+        if client.parked.is_some() && self.instance.server.log.queued() > PAUSE_LOG {
+            // It is scheduled again when its replies are sent.
+            return;
+        }
         let own = std::mem::take(&mut conn.input);
         let mut filled = own.len();
         let is_shared = own.is_empty();
@@ -406,7 +413,8 @@ impl EventLoop {
         if let Some(conn) = client.conn.as_mut() {
             conn.put_output(output, &mut self.pool);
         }
-        if wrote_output || client.closing != Closing::No {
+        // What it changed must be waited for, even if it wants no replies (CLIENT REPLY OFF).
+        if wrote_output || client.wrote || client.closing != Closing::No {
             self.mark_output(key);
         }
         used
@@ -531,6 +539,10 @@ impl EventLoop {
         } else if used < filled {
             input.truncate(filled);
             input.drain(..used);
+            if input.capacity() / 2 > input.len().max(READ_SIZE) {
+                // A large argument is done with, and the client may be idle for long.
+                input.shrink_to_fit();
+            }
             conn.input = input;
         }
         let waits = conn.input.is_empty() || client.partial.is_some();
@@ -729,13 +741,19 @@ impl EventLoop {
         if client.closing != Closing::Now && conn.pending() > 0 {
             match conn.flush(self.poll.registry(), &mut self.pool) {
                 Ok(written) => {
+                    if written > 0 {
+                        client.active_s = now_ms / 1000;
+                    }
                     client.bytes_out += written as u64;
                     server.stats.bytes_out += written as u64;
                     server.stats.writes += 1;
                 }
                 Err(e) => {
                     debug!("Error writing to client: {e}");
-                    client.close(Closing::Now);
+                    // It has gone without waiting for replies. What it sent before is executed
+                    // all the same; reading comes to its end soon.
+                    conn.discard_output();
+                    (conn.readable, conn.ended) = (true, true);
                 }
             }
         }
@@ -745,10 +763,10 @@ impl EventLoop {
             conn.close(self.poll.registry());
             self.instance.server.clients.remove(key);
             self.connected -= 1;
-        } else if !conn.input.is_empty()
-            && client.partial.is_none()
+        } else if (conn.readable || (!conn.input.is_empty() && client.partial.is_none()))
             && conn.pending() <= PAUSE_OUTPUT
         {
+            // It may have been paused, and there is no event for what came before.
             self.schedule(key);
         }
     }

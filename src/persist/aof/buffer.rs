@@ -164,9 +164,15 @@ impl Aof {
         }
     }
 
+    /// Committed bytes that wait in ordinary memory for space in the ring: how far the disk is
+    /// behind.
+    pub fn queued(&self) -> usize {
+        self.queue.len() - self.queue_start
+    }
+
     /// The logical end of all committed bytes.
     fn end(&self) -> u64 {
-        self.writer.tail() + (self.queue.len() - self.queue_start) as u64
+        self.writer.tail() + self.queued() as u64
     }
 
     /// Replies to commands whose effects end at or before this logical offset may be sent. May
