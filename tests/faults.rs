@@ -624,3 +624,25 @@ fn clients_that_go_while_their_replies_wait_leave_nothing_behind() {
     assert_eq!(bench.after_restart().len(), 7);
 }
 
+#[test]
+fn replies_that_wait_are_sent_when_the_file_is_turned_off_and_begun_anew() {
+    let bench = Bench::new(AppendFsync::Always);
+    let server = bench.start();
+    let mut asking = server.connect();
+    bench.faults.hold_syncs(true);
+    let mut waiting = server.connect();
+    send_set(&mut waiting, "key", "v");
+    wait_executed(&mut asking, "key", "v");
+    assert!(bench.faults.wait_for_held_sync(DEADLINE));
+    // In one turn, so that nothing is sent in between.
+    let lines = ["FLUSHALL", "CONFIG SET appendonly no", "CONFIG SET appendonly yes"];
+    let words = |line: &str| line.split(' ').map(String::from).collect::<Vec<_>>();
+    asking.send(&lines.iter().flat_map(|line| encode(&words(line))).collect::<Vec<u8>>());
+    bench.faults.hold_syncs(false);
+    lines.iter().for_each(|line| assert_eq!(asking.read(), ok(), "{line}"));
+    assert_eq!(waiting.read(), ok());
+    assert_eq!(asking.command(&["SET", "new", "n"]), ok());
+    server.shut_down(&["SHUTDOWN", "NOSAVE"]);
+    assert_eq!(bench.after_restart(), BTreeMap::from([("new".to_string(), "n".to_string())]));
+}
+

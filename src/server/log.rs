@@ -13,6 +13,9 @@ use std::sync::Arc;
 #[derive(Default)]
 pub struct Log {
     aof: Option<Aof>,
+    /// Where the open file's offsets begin: behind those of the files before it, which replies may
+    /// still be waiting for.
+    base: u64,
     /// Why the last write failed; kept here so that the gate need not ask.
     error: Option<String>,
 }
@@ -75,7 +78,7 @@ impl Log {
     /// Ends a tick's changes; returns the offset that must be acknowledged before their replies.
     #[inline]
     pub fn commit(&mut self) -> u64 {
-        self.aof.as_mut().map_or(0, Aof::commit)
+        self.base + self.aof.as_mut().map_or(0, Aof::commit)
     }
 
     /// Up to where replies may be sent.
@@ -114,6 +117,7 @@ impl Log {
     pub fn shutdown(&mut self) -> Result<(), String> {
         if let Some(aof) = &mut self.aof {
             aof.shutdown()?;
+            self.base += aof.commit();
             self.aof = None;
         }
         Ok(())
