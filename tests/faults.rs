@@ -646,3 +646,20 @@ fn replies_that_wait_are_sent_when_the_file_is_turned_off_and_begun_anew() {
     assert_eq!(bench.after_restart(), BTreeMap::from([("new".to_string(), "n".to_string())]));
 }
 
+#[test]
+fn a_file_begun_anew_follows_the_policy_of_the_day() {
+    let bench = Bench::new(AppendFsync::Everysec);
+    let server = bench.start();
+    let mut conn = server.connect();
+    for (name, value) in [("appendonly", "no"), ("appendfsync", "always"), ("appendonly", "yes")] {
+        assert_eq!(conn.command(&["CONFIG", "SET", name, value]), ok());
+    }
+    bench.faults.hold_syncs(true);
+    let mut waiting = server.connect();
+    send_set(&mut waiting, "key", "v");
+    wait_executed(&mut conn, "key", "v");
+    assert_silent(&mut waiting);
+    bench.faults.hold_syncs(false);
+    assert_eq!(waiting.read(), ok());
+    server.shut_down(&["SHUTDOWN", "NOSAVE"]);
+}
