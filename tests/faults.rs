@@ -398,6 +398,22 @@ fn only_writes_wait_for_an_fsync_under_always() {
     assert_eq!(bench.after_restart().len(), 6);
 }
 
+/// DEBUG AOF-FLUSH-SLEEP is a disk that hangs, for a server in a process of its own.
+#[test]
+fn a_signal_ends_a_server_whose_shutdown_hangs() {
+    let args = ["--enable-debug-command", "local", "--appendonly", "yes"];
+    let mut server = support::Server::start(support::Options::new().args(&args));
+    let mut conn = server.connect();
+    assert_eq!(conn.command(&["DEBUG", "AOF-FLUSH-SLEEP", "600000000"]), ok());
+    assert_eq!(conn.command(&["SET", "key", "v"]), ok());
+    conn.send(&encode(&["SHUTDOWN", "NOSAVE"]));
+    server.wait_for_log("User requested shutdown");
+    server.signal("TERM");
+    assert_eq!(server.wait_for_exit().code(), Some(1));
+    server.restart();
+    assert_eq!(server.connect().command(&["GET", "key"]), bulk("v"));
+}
+
 // ---------------------------------------------------------------------------------------------
 // A disk that fails.
 
@@ -622,6 +638,25 @@ fn clients_that_go_while_their_replies_wait_leave_nothing_behind() {
     wait_until_eq((6, "6".to_string()), || count_clients(&mut asking));
     server.shut_down(&["SHUTDOWN", "NOSAVE"]);
     assert_eq!(bench.after_restart().len(), 7);
+}
+
+#[test]
+fn a_shutdown_answers_those_whose_writes_it_makes_durable() {
+    let bench = Bench::new(AppendFsync::Always);
+    let server = bench.start();
+    bench.faults.hold_syncs(true);
+    let mut waiting = server.connect();
+    send_set(&mut waiting, "key", "v");
+    wait_executed(&mut server.connect(), "key", "v");
+    assert!(bench.faults.wait_for_held_sync(DEADLINE));
+    let mut admin = server.connect();
+    admin.send(&encode(&["SHUTDOWN", "NOSAVE"]));
+    assert_silent(&mut waiting);
+    bench.faults.hold_syncs(false);
+    assert_eq!(waiting.read(), ok());
+    assert!(waiting.is_closed_within(DEADLINE) && admin.is_closed_within(DEADLINE));
+    server.join();
+    assert_eq!(bench.after_restart().len(), 1);
 }
 
 #[test]

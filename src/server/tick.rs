@@ -677,6 +677,8 @@ impl EventLoop {
             return;
         }
         server.shutdown = None;
+        // The disk may hang for as long as it likes, but then a signal still ends the process.
+        self.insist.store(true, Ordering::Relaxed);
         warn!("User requested shutdown...");
         if self.instance.server.log.is_open() {
             info!("Calling fsync() on the AOF file.");
