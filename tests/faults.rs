@@ -5,7 +5,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, mpsc};
@@ -396,6 +396,34 @@ fn only_writes_wait_for_an_fsync_under_always() {
     assert!(bench.faults.syncs() <= before + 2, "{} after {before}", bench.faults.syncs());
     server.shut_down(&["SHUTDOWN", "NOSAVE"]);
     assert_eq!(bench.after_restart().len(), 6);
+}
+
+#[test]
+fn a_client_that_only_writes_is_not_read_from_while_the_disk_hangs() {
+    let mut bench = Bench::new(AppendFsync::Everysec);
+    bench.config.aof_ring_size = 1 << 20;
+    let server = bench.start();
+    bench.faults.hold_syncs(true);
+    const SETS: usize = 3000;
+    let mut flood = server.connect();
+    let mut sender = flood.writer();
+    let sending = thread::spawn(move || {
+        let value = "x".repeat(10_000);
+        for n in 0..SETS {
+            sender.write_all(&encode(&["SET", &format!("key:{n}"), &value])).unwrap();
+        }
+    });
+    // What finds no place in the ring waits in memory, but not all that anybody cares to send.
+    let mut asking = server.connect();
+    let mut held = || asking.info("aof_buffer_length").parse::<u64>().unwrap();
+    assert!(wait_for(DEADLINE, || held() > 1 << 20));
+    thread::sleep(PROMPT);
+    assert!(held() < 8 << 20, "{}", held());
+    bench.faults.hold_syncs(false);
+    (0..SETS).for_each(|_| assert_eq!(flood.read(), ok()));
+    sending.join().unwrap();
+    server.shut_down(&["SHUTDOWN", "NOSAVE"]);
+    assert_eq!(bench.after_restart().len(), SETS);
 }
 
 /// DEBUG AOF-FLUSH-SLEEP is a disk that hangs, for a server in a process of its own.

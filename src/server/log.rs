@@ -84,7 +84,14 @@ impl Log {
     /// Up to where replies may be sent.
     #[inline]
     pub fn acknowledged(&self) -> u64 {
-        self.aof.as_ref().map_or(u64::MAX, Aof::acknowledged)
+        self.aof.as_ref().map_or(u64::MAX, |aof| self.base + aof.acknowledged())
+    }
+
+    /// Whether more waits for the disk than should: a client whose replies wait, too, is then not
+    /// read from, as what it sends would only take memory.
+    #[inline]
+    pub fn is_clogged(&self) -> bool {
+        self.aof.as_ref().is_some_and(Aof::is_clogged)
     }
 
     /// Looks whether writing works; true while it does. To be called when the log thread has

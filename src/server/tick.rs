@@ -320,6 +320,10 @@ impl EventLoop {
         if client.closing != Closing::No || conn.pending() > PAUSE_OUTPUT {
             return;
         }
+        // `send` goes on with it when its replies have left.
+        if client.parked.is_some() && self.instance.server.log.is_clogged() {
+            return;
+        }
         let own = std::mem::take(&mut conn.input);
         let mut filled = own.len();
         let is_shared = own.is_empty();
@@ -747,10 +751,10 @@ impl EventLoop {
             conn.close(self.poll.registry());
             self.instance.server.clients.remove(key);
             self.connected -= 1;
-        } else if !conn.input.is_empty()
-            && client.partial.is_none()
+        } else if (conn.readable || !conn.input.is_empty() && client.partial.is_none())
             && conn.pending() <= PAUSE_OUTPUT
         {
+            // It may have been passed over while it was not to be read from.
             self.schedule(key);
         }
     }
