@@ -2,7 +2,7 @@
 //! machine at the start. Directives that are looked at wherever they matter need nothing here.
 
 use super::config::{Changed, Config, MaxmemoryPolicy, SetError, Support, TABLE};
-use super::{Server, logging, process};
+use super::{Server, log as server_log, logging, process};
 use crate::store::Keyspace;
 use crate::store::access::Lfu;
 use log::{info, warn};
@@ -78,7 +78,7 @@ pub fn lfu(config: &Config) -> Option<Lfu> {
 }
 
 fn turn_log_on_or_off(server: &mut Server, keys: &mut Keyspace) -> Result<(), String> {
-    let Some(options) = &server.log_options else { return Ok(()) };
+    let Some(former) = &server.log_options else { return Ok(()) };
     if !server.config.appendonly {
         return server.log.shutdown();
     }
@@ -90,8 +90,12 @@ fn turn_log_on_or_off(server: &mut Server, keys: &mut Keyspace) -> Result<(), St
                     is no AOF rewriting yet"
             .to_string());
     }
+    // As it is configured by now, and not when the server started.
+    let options = server_log::options(&server.config, former.files.clone(), former.waker.clone());
     server.effects.forget_selection();
-    server.log.begin_anew(options)
+    server.log.begin_anew(&options)?;
+    server.log_options = Some(options);
+    Ok(())
 }
 
 /// Without a password nobody need authenticate, also those who came when there was one.

@@ -13,6 +13,9 @@ use std::sync::Arc;
 #[derive(Default)]
 pub struct Log {
     aof: Option<Aof>,
+    /// Where the open file's offsets begin: behind those of the files before it, which replies may
+    /// still be waiting for.
+    base: u64,
     /// Why the last write failed; kept here so that the gate need not ask.
     error: Option<String>,
 }
@@ -75,19 +78,20 @@ impl Log {
     /// Ends a tick's changes; returns the offset that must be acknowledged before their replies.
     #[inline]
     pub fn commit(&mut self) -> u64 {
-        self.aof.as_mut().map_or(0, Aof::commit)
+        self.base + self.aof.as_mut().map_or(0, Aof::commit)
     }
 
     /// Up to where replies may be sent.
     #[inline]
     pub fn acknowledged(&self) -> u64 {
-        self.aof.as_ref().map_or(u64::MAX, Aof::acknowledged)
+        self.aof.as_ref().map_or(u64::MAX, |aof| self.base + aof.acknowledged())
     }
 
-    /// Bytes of changes that wait in memory because the disk is behind.
+    /// Whether more waits for the disk than should: a client whose replies wait, too, is then not
+    /// read from, as what it sends would only take memory.
     #[inline]
-    pub fn queued(&self) -> usize {
-        self.aof.as_ref().map_or(0, Aof::queued)
+    pub fn is_clogged(&self) -> bool {
+        self.aof.as_ref().is_some_and(Aof::is_clogged)
     }
 
     /// Looks whether writing works; true while it does. To be called when the log thread has
@@ -120,6 +124,7 @@ impl Log {
     pub fn shutdown(&mut self) -> Result<(), String> {
         if let Some(aof) = &mut self.aof {
             aof.shutdown()?;
+            self.base += aof.commit();
             self.aof = None;
         }
         Ok(())

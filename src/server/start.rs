@@ -71,7 +71,13 @@ fn install_panic_report() {
     }));
 }
 
-fn prepare(
+/// A server that listens and has loaded its data, to be run: without what concerns the whole
+/// process (the log, the reports of crashes), so that a test can have several in its own. The
+/// process's directory becomes `dir`, on which nothing depends if that is absolute.
+///
+/// # Errors
+/// A text for the log: the server cannot start.
+pub fn prepare(
     start: Start,
     commands: &'static CommandTable,
     files: Arc<dyn Files>,

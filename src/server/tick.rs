@@ -31,9 +31,6 @@ const BATCH: usize = 32;
 const TURN_NS: u64 = 2_000_000;
 /// A client with more unsent bytes than this is not read from until it has read them.
 const PAUSE_OUTPUT: usize = 64 * 1024 * 1024;
-/// While more bytes than this wait for a disk that is behind, a client whose replies wait for it is
-/// not read from.
-const PAUSE_LOG: usize = 64 * 1024 * 1024;
 /// One read of a large argument takes at most so many bytes.
 const LARGE_READ: usize = 1024 * 1024;
 /// Periodic work is done every so many milliseconds.
@@ -323,7 +320,7 @@ impl EventLoop {
         if client.closing != Closing::No || conn.pending() > PAUSE_OUTPUT {
             return;
         }
-        if client.parked.is_some() && self.instance.server.log.queued() > PAUSE_LOG {
+        if client.parked.is_some() && self.instance.server.log.is_clogged() {
             // It is scheduled again when its replies are sent.
             return;
         }
@@ -689,6 +686,8 @@ impl EventLoop {
             return;
         }
         server.shutdown = None;
+        // The disk may hang for as long as it likes, but then a signal still ends the process.
+        self.insist.store(true, Ordering::Relaxed);
         warn!("User requested shutdown...");
         if self.instance.server.log.is_open() {
             info!("Calling fsync() on the AOF file.");

@@ -34,6 +34,8 @@ pub struct Aof {
     /// Committed bytes that found no place in the ring; those before `queue_start` are in it.
     queue: Vec<u8>,
     queue_start: usize,
+    /// More need not queue, if it can be helped. Bytes.
+    most_queued: usize,
     writer: Writer,
     /// What is in the ring outlives the process.
     persistent: bool,
@@ -96,6 +98,7 @@ impl Aof {
             buffer: Vec::new(),
             queue: Vec::new(),
             queue_start: 0,
+            most_queued: usize::try_from(ring_size(options)).unwrap_or(usize::MAX),
             writer,
             persistent,
             shared,
@@ -164,15 +167,9 @@ impl Aof {
         }
     }
 
-    /// Committed bytes that wait in ordinary memory for space in the ring: how far the disk is
-    /// behind.
-    pub fn queued(&self) -> usize {
-        self.queue.len() - self.queue_start
-    }
-
     /// The logical end of all committed bytes.
     fn end(&self) -> u64 {
-        self.writer.tail() + self.queued() as u64
+        self.writer.tail() + (self.queue.len() - self.queue_start) as u64
     }
 
     /// Replies to commands whose effects end at or before this logical offset may be sent. May
@@ -184,6 +181,11 @@ impl Aof {
             _ if self.persistent => self.writer.tail(),
             _ => self.shared.written(),
         }
+    }
+
+    /// Whether as many bytes wait for a place in the ring as the ring has.
+    pub fn is_clogged(&self) -> bool {
+        self.queue.len() - self.queue_start > self.most_queued
     }
 
     /// The timer's part, once a second: what the policy asks for is begun, and a failed write or
@@ -446,6 +448,11 @@ fn delete_history(options: &Options, dir: &Path, manifest: &mut Manifest) {
     }
 }
 
+/// The size of the ring, wherever it lies.
+fn ring_size(options: &Options) -> u64 {
+    if options.ring_size == 0 { IN_MEMORY_SIZE } else { options.ring_size }
+}
+
 fn open_ring(options: &Options, place: Place) -> io::Result<(Writer, Reader, bool)> {
     let epoch = Rng::from_os().next_u64();
     let in_memory = |size| {
@@ -459,7 +466,7 @@ fn open_ring(options: &Options, place: Place) -> io::Result<(Writer, Reader, boo
         remove_if_there(&*options.files, &old)?;
     }
     if options.ring_size == 0 {
-        return in_memory(IN_MEMORY_SIZE);
+        return in_memory(ring_size(options));
     }
     match create_ring(options, &path, epoch, place) {
         Ok((writer, reader)) => Ok((writer, reader, true)),
