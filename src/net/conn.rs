@@ -9,6 +9,8 @@ use std::io::{self, Read, Write};
 
 /// What one `read` takes at most, in bytes.
 pub const READ_SIZE: usize = 64 * 1024;
+/// One flush sends little more than so many bytes.
+const WRITE_MOST: usize = 4 * 1024 * 1024;
 /// Buffers larger than this are given back to the allocator instead of being kept.
 const KEEP: usize = 64 * 1024;
 
@@ -141,12 +143,13 @@ impl Conn {
         self.sent = 0;
     }
 
-    /// Sends as much as the socket takes; returns how many bytes that was. Whether an event is
-    /// asked for follows from whether something is left.
+    /// Sends as much as the socket takes, within bounds: somebody who reads a huge reply as fast as
+    /// it is written must not keep all others waiting. Returns how many bytes that was. If
+    /// something is left, an event will tell when to go on, or `is_blocked` says that none will.
     pub fn flush(&mut self, registry: &Registry, pool: &mut Pool) -> io::Result<usize> {
         let before = self.sent;
         let mut full = false;
-        while self.sent < self.output.len() {
+        while self.sent < self.output.len() && self.sent - before < WRITE_MOST {
             match self.stream.write(&self.output[self.sent..]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => self.sent += n,
@@ -159,7 +162,7 @@ impl Conn {
             }
         }
         let written = self.sent - before;
-        if !full {
+        if self.pending() == 0 {
             self.sent = 0;
             self.output.clear();
             pool.give(std::mem::take(&mut self.output));

@@ -190,7 +190,7 @@ impl EventLoop {
 
     /// How long the poll may sleep.
     fn timeout(&self) -> Duration {
-        if !self.scheduled.is_empty() || self.expiry_behind {
+        if !self.scheduled.is_empty() || !self.with_output.is_empty() || self.expiry_behind {
             return Duration::ZERO;
         }
         let keys = &self.instance.keys;
@@ -499,7 +499,10 @@ impl EventLoop {
             execute(server, keys, Origin::Client, key, request, out);
             *used = cut.end;
             let client = &self.instance.server.clients[key];
-            if client.closing != Closing::No || out.len() > PAUSE_OUTPUT {
+            // Nothing of a pipeline comes after its SHUTDOWN.
+            let shutdown = self.instance.server.shutdown;
+            let stops = shutdown.is_some_and(|shutdown| shutdown.client_key == Some(key));
+            if client.closing != Closing::No || out.len() > PAUSE_OUTPUT || stops {
                 return false;
             }
         }
@@ -667,7 +670,10 @@ impl EventLoop {
             client.parked = None;
             self.send(key);
         }
-        self.with_output = list;
+        // What was marked meanwhile is for the next tick.
+        if self.with_output.is_empty() {
+            self.with_output = list;
+        }
         for garbage in self.instance.keys.garbage.drain(..) {
             self.instance.server.free.later(garbage);
         }
@@ -757,8 +763,9 @@ impl EventLoop {
             }
         }
         let Some(conn) = client.conn.as_mut() else { return };
-        let done = client.closing == Closing::AfterReply && conn.pending() == 0;
-        if done || client.closing == Closing::Now {
+        let unsent = conn.pending() > 0;
+        let goes_on = unsent && !conn.is_blocked();
+        if (client.closing == Closing::AfterReply && !unsent) || client.closing == Closing::Now {
             conn.close(self.poll.registry());
             self.instance.server.clients.remove(key);
             self.connected -= 1;
@@ -767,6 +774,9 @@ impl EventLoop {
         {
             // It may have been paused, and there is no event for what came before.
             self.schedule(key);
+        }
+        if goes_on && self.instance.server.clients.contains(key) {
+            self.mark_output(key);
         }
     }
 }
