@@ -22,6 +22,17 @@ pub struct FileLimit {
     pub error: Option<io::Error>,
 }
 
+/// Has the kernel back this process's memory with ordinary pages alone: to make a huge one it clears
+/// two megabytes at once, and whoever waits for the event loop waits for that, too.
+pub fn disable_huge_pages() -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    // SAFETY: sets a flag of this process; no argument is a pointer.
+    if unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
 /// Raises the limit of open descriptors to `wanted`, or as far as the system lets us. It is never
 /// lowered.
 ///

@@ -92,6 +92,11 @@ pub fn prepare(
     for directive in config.unsupported_in_use() {
         warn!("The directive '{directive}' is set, but has no effect yet.");
     }
+    if config.disable_thp
+        && let Err(e) = process::disable_huge_pages()
+    {
+        warn!("Huge pages cannot be disabled: {e}");
+    }
     apply::fit_max_clients(&mut config)?;
     let mut instance = Instance::new(config, commands, Clock::system());
     instance.server.config_file = config_file;

@@ -277,9 +277,9 @@ group "General";
     "crash-memcheck-enabled" => crash_memcheck_enabled: bool = true, Kind::YesNo, RUN.moot();
     /// After a panic, exit instead of aborting.
     "use-exit-on-panic" => use_exit_on_panic: bool = false, Kind::YesNo, RUN.hidden().no_effect();
-    /// Keep the kernel from backing memory with huge pages. goredis does not fork, so it has
-    /// nothing to fear from them.
-    "disable-thp" => disable_thp: bool = true, Kind::YesNo, START.moot();
+    /// Keep the kernel from backing memory with huge pages: clearing one takes longer than a client
+    /// should wait.
+    "disable-thp" => disable_thp: bool = true, Kind::YesNo, START;
     /// Milliseconds the event loop may hang before a stack trace is logged; 0 for never.
     "watchdog-period" => watchdog_period: u32 = 0, number(0, INT), RUN.hidden().no_effect();
     /// Names of start-up checks whose warnings are not to stop the server.
