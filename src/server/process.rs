@@ -22,8 +22,8 @@ pub struct FileLimit {
     pub error: Option<io::Error>,
 }
 
-/// Has the kernel back this process's memory with ordinary pages alone: to make a huge one it clears
-/// two megabytes at once, and whoever waits for the event loop waits for that, too.
+/// Has the kernel back this process's memory with ordinary pages alone: to make a huge one it
+/// clears two megabytes at once, and whoever waits for the event loop waits for that, too.
 pub fn disable_huge_pages() -> io::Result<()> {
     #[cfg(target_os = "linux")]
     // SAFETY: sets a flag of this process; no argument is a pointer.
