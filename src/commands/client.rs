@@ -2,6 +2,7 @@
 
 use super::connection::DEFAULT_USER;
 use crate::base::number::parse_i64;
+use crate::server::blocking::Release;
 use crate::server::client::{Client, Closing, ReplyMode};
 use crate::server::client_list::{Asking, write_line};
 use crate::server::command::{Command, Group, flag::*};
@@ -142,6 +143,17 @@ pub const SUBCOMMANDS: &[Command] = &[
         args: "connection-name",
         tips: TO_ALL_NODES,
         handler: setname,
+        ..ROW
+    },
+    Command {
+        name: "unblock",
+        summary: "Ends the waiting of a connection, as if its time were up or with an error",
+        since: "5.0.0",
+        complexity: "O(N) for N connections",
+        arity: -3,
+        flags: ROW.flags | ADMIN,
+        args: "client-id:integer unblock-type:[TIMEOUT | ERROR]",
+        handler: unblock,
         ..ROW
     },
 ];
@@ -371,6 +383,19 @@ fn kill(ctx: &mut Ctx) -> Result<(), Error> {
         (true, _) => ctx.out.ok(),
         (false, _) => ctx.out.int(killed),
     }
+    Ok(())
+}
+
+fn unblock(ctx: &mut Ctx) -> Result<(), Error> {
+    let release = match ctx.args.len() {
+        3 => Release::TimedOut,
+        _ if ctx.is_word(3, "TIMEOUT") => Release::TimedOut,
+        _ if ctx.is_word(3, "ERROR") => Release::Refused,
+        _ => return Err(Error::Static("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")),
+    };
+    let id = ctx.int_arg(2)?;
+    let found = u64::try_from(id).is_ok_and(|id| ctx.unblock(id, release));
+    ctx.out.int(found.into());
     Ok(())
 }
 

@@ -132,7 +132,9 @@ impl Run {
         let dirty = keys.dirty;
         let (origin, propagation) = (Origin::Client, Propagation::Verbatim);
         let out = &mut out;
-        let mut ctx = Ctx { server, keys, args, out, entry, origin, client_key, propagation };
+        let waits = false;
+        let mut ctx =
+            Ctx { server, keys, args, out, entry, origin, client_key, propagation, waits };
         _ = (entry.command.handler)(&mut ctx);
         let propagation = ctx.propagation;
         let mut log = Vec::new();

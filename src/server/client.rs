@@ -1,5 +1,6 @@
 //! One client: its session (who it is, which database, which protocol) and its connection.
 
+use super::blocking::Blocked;
 use crate::net::conn::Conn;
 use crate::resp::parse::Partial;
 
@@ -61,6 +62,8 @@ pub struct Client {
     pub wrote: bool,
     /// Its replies wait until the append-only file is acknowledged up to here.
     pub parked: Option<u64>,
+    /// What it waits for; no further command of it is executed meanwhile.
+    pub blocked: Option<Box<Blocked>>,
     /// It is in the loop's list of clients to go on with.
     pub scheduled: bool,
     /// It is in the loop's list of clients whose output is to be sent.
@@ -94,6 +97,7 @@ impl Client {
             over_soft_limit_since: None,
             wrote: false,
             parked: None,
+            blocked: None,
             scheduled: false,
             has_output: false,
         }

@@ -48,6 +48,7 @@ pub fn write_line(out: &mut Vec<u8>, client: &Client, now_s: i64, asking: Asking
 
 fn flags(client: &Client) -> String {
     let flags = [
+        (client.blocked.is_some(), 'b'),
         (client.closing == Closing::AfterReply, 'c'),
         (client.conn.as_ref().is_some_and(|c| c.stream().is_unix()), 'U'),
         (client.no_evict, 'e'),

@@ -24,7 +24,7 @@ pub fn refusal(server: &Server, stream: &Stream, connected: usize) -> Option<&'s
 
 /// Whether a client has been silent for longer than `timeout_s` (0 for any time) allows.
 pub fn is_silent(client: &Client, timeout_s: i64, now_ms: i64) -> bool {
-    timeout_s > 0 && now_ms / 1000 - client.active_s > timeout_s
+    timeout_s > 0 && client.blocked.is_none() && now_ms / 1000 - client.active_s > timeout_s
 }
 
 /// Bytes that may wait for a client that has not authenticated.

@@ -39,6 +39,8 @@ pub struct Ctx<'a> {
     /// The client's key in `server.clients`.
     pub client_key: usize,
     pub propagation: Propagation,
+    /// The client is to wait instead of having a reply ([`Ctx::block`]).
+    pub waits: bool,
 }
 
 impl<'a> Ctx<'a> {

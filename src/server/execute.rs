@@ -81,9 +81,10 @@ fn run(
     let dirty = keys.dirty;
     let Request { args, verbatim, .. } = request;
     let propagation = Propagation::Verbatim;
-    let mut ctx = Ctx { server, keys, args, out, entry, origin, client_key, propagation };
+    let waits = false;
+    let mut ctx = Ctx { server, keys, args, out, entry, origin, client_key, propagation, waits };
     let result = (entry.command.handler)(&mut ctx);
-    let propagation = ctx.propagation;
+    let Ctx { propagation, waits, .. } = ctx;
     if let Err(error) = result {
         out.truncate(start);
         refuse(server, &error, out);
@@ -98,6 +99,10 @@ fn run(
         server.tell_expired(keys);
     }
     let ns = server.advance_clock(keys);
+    if waits {
+        // It counts when it has its reply.
+        return;
+    }
     let stats = &mut server.stats;
     stats.total_commands += 1;
     let counts = &mut stats.commands[entry.id];

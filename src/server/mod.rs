@@ -2,6 +2,7 @@
 //! passive; only here is decided what happens when.
 
 pub mod apply;
+pub mod blocking;
 pub mod client;
 pub mod client_list;
 pub mod command;
@@ -30,6 +31,7 @@ use crate::base::clock::Clock;
 use crate::base::rng::Rng;
 use crate::persist::aof;
 use crate::store::Keyspace;
+use blocking::Blocking;
 use client::Client;
 use command::CommandTable;
 use config::Config;
@@ -60,6 +62,8 @@ pub struct Server {
     pub doomed: Vec<usize>,
     pub stats: Stats,
     pub effects: Effects,
+    /// Clients that wait for keys.
+    pub blocking: Blocking,
     pub log: Log,
     pub free: Free,
     pub clock: Clock,
@@ -131,6 +135,7 @@ impl Instance {
             commands,
             clients: Slab::new(),
             effects: Effects::default(),
+            blocking: Blocking::default(),
             log: Log::default(),
             free: Free::new(),
             rng,

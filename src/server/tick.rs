@@ -3,6 +3,8 @@
 //! One tick waits for events, serves each ready client one bounded turn, gives timers their time,
 //! and then ends in a fixed order (see [`EventLoop::end_tick`]). Nothing here blocks.
 
+mod blocked;
+
 use super::client::{Client, Closing};
 use super::command::Entry;
 use super::ctx::Origin;
@@ -199,6 +201,9 @@ impl EventLoop {
         if let Some(expiry_ms) = keys.next_expiry().filter(|_| expires) {
             wait_ms = wait_ms.min(expiry_ms.saturating_sub(keys.now_ms).max(0) as u64);
         }
+        if let Some(deadline_ms) = self.instance.server.blocking.next_deadline_ms() {
+            wait_ms = wait_ms.min(deadline_ms.saturating_sub(self.monotonic_ms()));
+        }
         Duration::from_millis(wait_ms)
     }
 
@@ -320,6 +325,13 @@ impl EventLoop {
         if client.closing != Closing::No || conn.pending() > PAUSE_OUTPUT {
             return;
         }
+        if client.blocked.is_some() {
+            // Its next commands have to wait, too. One that went away waits for nothing.
+            if conn.ended {
+                self.close(key, Closing::Now);
+            }
+            return;
+        }
         if client.parked.is_some() && self.instance.server.log.is_clogged() {
             // It is scheduled again when its replies are sent.
             return;
@@ -414,6 +426,9 @@ impl EventLoop {
         if wrote_output || client.wrote || client.closing != Closing::No {
             self.mark_output(key);
         }
+        if self.has_news() {
+            self.tell_news();
+        }
         used
     }
 
@@ -502,8 +517,12 @@ impl EventLoop {
             // Nothing of a pipeline comes after its SHUTDOWN.
             let shutdown = self.instance.server.shutdown;
             let stops = shutdown.is_some_and(|shutdown| shutdown.client_key == Some(key));
+            let stops = stops || client.blocked.is_some();
             if client.closing != Closing::No || out.len() > PAUSE_OUTPUT || stops {
                 return false;
+            }
+            if self.has_news() {
+                self.tell_news();
             }
         }
         true
@@ -550,6 +569,10 @@ impl EventLoop {
             warn!("Closing client that reached max query buffer length: id={}", client.id);
             self.instance.server.stats.query_buffer_disconnections += 1;
             self.close(key, Closing::Now);
+        } else if client.blocked.is_some() {
+            if conn.ended {
+                self.close(key, Closing::Now);
+            }
         } else if (conn.readable || !waits)
             && client.closing == Closing::No
             && conn.pending() <= PAUSE_OUTPUT
@@ -606,6 +629,10 @@ impl EventLoop {
             self.next_second_ms = monotonic_ms + 1000;
             self.instance.server.log.every_second();
             self.on_log_progress();
+        }
+        self.end_overdue_waits();
+        if self.has_news() {
+            self.tell_news();
         }
     }
 
@@ -767,10 +794,12 @@ impl EventLoop {
         let goes_on = unsent && !conn.is_blocked();
         if (client.closing == Closing::AfterReply && !unsent) || client.closing == Closing::Now {
             conn.close(self.poll.registry());
+            self.forget_wait(key);
             self.instance.server.clients.remove(key);
             self.connected -= 1;
         } else if (conn.readable || (!conn.input.is_empty() && client.partial.is_none()))
             && conn.pending() <= PAUSE_OUTPUT
+            && client.blocked.is_none()
         {
             // It may have been paused, and there is no event for what came before.
             self.schedule(key);

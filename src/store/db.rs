@@ -6,6 +6,8 @@
 //! change (files, replicas, watching clients) is left for `server` to take from here.
 
 use super::access::Access;
+use super::event::{Events, class};
+use super::interest::Interests;
 use super::record::{NewValue, Record, View};
 use super::table::{Due, Records};
 use crate::base::hash::Seed;
@@ -42,6 +44,10 @@ pub struct Keyspace {
     pub access: Access,
     /// Expired keys that files and replicas have not been told of yet.
     pub expired_untold: Vec<(usize, Box<[u8]>)>,
+    /// Keys whose changes somebody wants to hear of.
+    pub interests: Interests,
+    /// What happened to keys, for those who listen.
+    pub events: Events,
     /// Large values that are no longer part of any database, to be freed off the loop.
     pub garbage: Vec<Garbage>,
 }
@@ -97,6 +103,8 @@ impl Keyspace {
             touch: true,
             access: Access::new(seed_number),
             expired_untold: Vec::new(),
+            interests: Interests::new(databases),
+            events: Events::default(),
             garbage: Vec::new(),
         }
     }
@@ -170,13 +178,30 @@ impl Keyspace {
     }
 
     fn expire(&mut self, place: Place) {
-        let key = self.db().view(place).key().into();
+        let key: Box<[u8]> = self.db().view(place).key().into();
         self.expired += 1;
+        self.events.push(self.current, class::EXPIRED, "expired", &key);
         self.expired_untold.push((self.current, key));
         self.discard(place);
     }
 
+    /// Records what happened to a key of the current database, as one of [`class`].
+    #[inline]
+    pub fn notify(&mut self, class: u16, name: &'static str, key: &[u8]) {
+        self.events.push(self.current, class, name, key);
+    }
+
+    /// Notes that a key has changed for those who wait for it or watch it.
+    #[inline]
+    fn note_change(&mut self, place: Place) {
+        if !self.interests.is_empty() {
+            let key = self.dbs[self.current].view(place).key();
+            self.interests.note(self.current, key);
+        }
+    }
+
     fn discard(&mut self, place: Place) {
+        self.note_change(place);
         if let Some(object) = self.db_mut().take(place).free() {
             self.free(object);
         }
@@ -205,6 +230,7 @@ impl Keyspace {
     pub fn read(&mut self, key: &[u8]) -> Option<View<'_>> {
         let Some(place) = self.locate(key) else {
             self.misses += 1;
+            self.notify(class::MISS, "keymiss", key);
             return None;
         };
         self.hits += 1;
@@ -222,6 +248,7 @@ impl Keyspace {
             }
             None => {
                 self.misses += 1;
+                self.notify(class::MISS, "keymiss", key);
                 None
             }
         }
@@ -286,6 +313,7 @@ impl Keyspace {
         let mut record = Record::new(key, fitting(value), expire_at);
         record.set_access(self.access.fresh());
         let place = self.db_mut().put(hash, record);
+        self.notify(class::NEW, "new", key);
         Edit { keys: self, place, changed: true }
     }
 
@@ -354,6 +382,7 @@ impl Keyspace {
         let mut copy = self.db_mut().update(place, |record| record.copied(to));
         copy.set_access(self.access.fresh());
         self.dbs[db].put(self.seed.hash(to), copy);
+        self.interests.note(db, to);
         self.dirty += 1;
         Transfer::Done
     }
@@ -371,6 +400,7 @@ impl Keyspace {
 
     fn transfer(&mut self, from: &[u8], db: usize, to: &[u8]) -> Transfer {
         let Some(place) = self.locate(from) else { return Transfer::Missing };
+        self.note_change(place);
         let mut record = self.db_mut().take(place);
         if self.touch {
             record.set_access(self.access.touched(record.access()));
@@ -379,6 +409,7 @@ impl Keyspace {
             record = record.renamed(to);
         }
         self.dbs[db].put(self.seed.hash(to), record);
+        self.interests.note(db, to);
         self.dirty += 1;
         Transfer::Done
     }
@@ -399,6 +430,7 @@ impl Keyspace {
         self.dirty += keys as u64;
         if keys > 0 {
             self.garbage.push(Garbage::Database(old));
+            self.interests.note_all(db);
         }
         keys
     }
@@ -411,6 +443,8 @@ impl Keyspace {
 
     pub fn swap(&mut self, a: usize, b: usize) {
         self.dbs.swap(a, b);
+        self.interests.note_all(a);
+        self.interests.note_all(b);
         self.dirty += 1;
     }
 
@@ -562,10 +596,28 @@ impl Edit<'_> {
         }
     }
 
+    /// Records what happened to the key, as one of [`class`].
+    #[inline]
+    pub fn notify(&mut self, class: u16, name: &'static str) {
+        if self.keys.events.wanted & class != 0 {
+            let keys = &mut *self.keys;
+            let key = keys.dbs[keys.current].view(self.place).key();
+            keys.events.push(keys.current, class, name, key);
+        }
+    }
+
     /// Removes the key.
     pub fn remove(mut self) {
-        self.changed = true;
+        // The place is gone before the guard is.
+        self.changed = false;
+        self.keys.dirty += 1;
         self.keys.discard(self.place);
+    }
+
+    /// Removes a collection from which the last element was taken.
+    pub fn remove_emptied(mut self) {
+        self.notify(class::GENERIC, "del");
+        self.remove();
     }
 }
 
@@ -608,6 +660,7 @@ impl Drop for Edit<'_> {
     fn drop(&mut self) {
         if self.changed {
             self.keys.dirty += 1;
+            self.keys.note_change(self.place);
         }
     }
 }

@@ -4,7 +4,9 @@
 pub mod access;
 pub mod db;
 pub mod digest;
+pub mod event;
 pub mod expiry;
+pub mod interest;
 pub mod record;
 pub mod table;
 

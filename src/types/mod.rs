@@ -8,6 +8,7 @@
 pub mod entry;
 pub mod hash;
 pub mod lcs;
+pub mod packed;
 pub mod string;
 
 /// What TYPE answers.
@@ -48,6 +49,14 @@ pub enum Inline {
     Int = 1,
     /// A packed hash.
     Hash = 2,
+    /// A packed list.
+    List = 3,
+    /// A packed set.
+    Set = 4,
+    /// A set of integers, sorted.
+    IntSet = 5,
+    /// A packed sorted set.
+    Zset = 6,
 }
 
 impl Inline {
@@ -56,7 +65,11 @@ impl Inline {
         match bits {
             0 => Inline::Str,
             1 => Inline::Int,
-            _ => Inline::Hash,
+            2 => Inline::Hash,
+            3 => Inline::List,
+            4 => Inline::Set,
+            5 => Inline::IntSet,
+            _ => Inline::Zset,
         }
     }
 }
@@ -111,6 +124,9 @@ impl Value<'_> {
         match self {
             Value::Inline(Inline::Str | Inline::Int, _) => Type::String,
             Value::Inline(Inline::Hash, _) => Type::Hash,
+            Value::Inline(Inline::List, _) => Type::List,
+            Value::Inline(Inline::Set | Inline::IntSet, _) => Type::Set,
+            Value::Inline(Inline::Zset, _) => Type::Zset,
             Value::Object(Object::String(_)) => Type::String,
             Value::Object(Object::Hash(_)) => Type::Hash,
         }
@@ -124,7 +140,10 @@ impl Value<'_> {
                 "embstr"
             }
             Value::Inline(Inline::Str, _) | Value::Object(Object::String(_)) => "raw",
-            Value::Inline(Inline::Hash, _) => "listpack",
+            Value::Inline(Inline::IntSet, _) => "intset",
+            Value::Inline(Inline::Hash | Inline::List | Inline::Set | Inline::Zset, _) => {
+                "listpack"
+            }
             Value::Object(Object::Hash(_)) => "hashtable",
         }
     }

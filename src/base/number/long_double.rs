@@ -7,8 +7,8 @@
 
 use std::ops::Add;
 
-use rustc_apfloat::Float;
 use rustc_apfloat::ieee::X87DoubleExtended;
+use rustc_apfloat::{Float, Round};
 
 use super::{literal, push_i64};
 
@@ -43,6 +43,20 @@ impl LongDouble {
     /// Whether this is not a number, as infinity minus infinity is.
     pub fn is_nan(self) -> bool {
         self.0.is_nan()
+    }
+
+    /// So many seconds in milliseconds, rounded up; what is below an `i64` becomes its least.
+    /// None for what is above, or not a number.
+    pub fn to_milliseconds(self) -> Option<i64> {
+        let ms = (self.0 * X87DoubleExtended::from_u128(1000).value).value;
+        let rounded = ms.to_i128_r(128, Round::TowardPositive, &mut false).value;
+        if self.is_nan() || (ms.is_infinite() && !ms.is_negative()) {
+            return None;
+        }
+        match i64::try_from(rounded) {
+            Ok(ms) => Some(ms),
+            Err(_) => ms.is_negative().then_some(i64::MIN),
+        }
     }
 
     /// The number as Redis prints it for people: C's `%.17Lf` without the zeros at its end, never
@@ -330,5 +344,19 @@ mod tests {
                 prop_assert!(LongDouble::parse(&human).is_some());
             }
         }
+    }
+
+    #[test]
+    fn seconds_become_milliseconds_rounded_up() {
+        let ms = |text: &str| LongDouble::parse(text.as_bytes()).unwrap().to_milliseconds();
+        assert_eq!(ms("0"), Some(0));
+        assert_eq!(ms("0.001"), Some(1));
+        assert_eq!(ms("0.0001"), Some(1));
+        assert_eq!(ms("1.5"), Some(1500));
+        assert_eq!(ms("-0.5"), Some(-500));
+        assert_eq!(ms("-1e300"), Some(i64::MIN));
+        assert_eq!(ms("9223372036854775"), Some(9_223_372_036_854_775_000));
+        assert_eq!(ms("9223372036854776"), None);
+        assert_eq!(ms("inf"), None);
     }
 }

@@ -12,11 +12,11 @@ pub fn write(lines: &mut Lines, source: Source<'_>) {
     lines.field("maxclients", server.config.maxclients);
     lines.field("client_recent_max_input_buffer", input);
     lines.field("client_recent_max_output_buffer", output);
-    lines.field("blocked_clients", 0);
+    lines.field("blocked_clients", server.blocking.len());
     lines.field("tracking_clients", 0);
-    lines.field("clients_in_timeout_table", 0);
-    lines.field("total_blocking_keys", 0);
-    lines.field("total_blocking_keys_on_nokey", 0);
+    lines.field("clients_in_timeout_table", server.blocking.deadlines());
+    lines.field("total_blocking_keys", server.blocking.keys());
+    lines.field("total_blocking_keys_on_nokey", server.blocking.keys_or_removed());
 }
 
 /// The server's own clients do not count.

@@ -9,6 +9,7 @@ mod packed;
 mod tests;
 
 use super::entry::Pair;
+use super::packed::MAX_BYTES;
 use super::{Inline, Object, Slot, Value};
 use crate::base::rng::Rng;
 use packed::Packed;
@@ -161,7 +162,7 @@ impl<'a> Hash<'a> {
 pub fn insert<S: Slot>(slot: &mut S, field: &[u8], value: &[u8], limits: &Limits) -> bool {
     if let Value::Inline(_, bytes) = slot.value() {
         let size = bytes.len() + packed::entry_size(field, value);
-        if field.len().max(value.len()) <= limits.value && size <= packed::MAX_BYTES {
+        if field.len().max(value.len()) <= limits.value && size <= MAX_BYTES {
             let is_new = packed::insert(slot, field, value);
             if is_packed_beyond(slot, limits.entries) {
                 unpack(slot);

@@ -12,12 +12,9 @@
 //! has walked all entries anyway, and a small hash's memory is mostly such headers.
 
 use crate::types::entry::Pair;
+use crate::types::packed::{put, put_varint, varint, varint_size};
 use crate::types::{Slot, Value};
 use std::ops::Range;
-
-/// The largest run of bytes, so that it always fits a record, whatever the limits say. Redis has
-/// the same limit for its own packed form.
-pub const MAX_BYTES: usize = 1 << 30;
 
 /// Lengths from here on do not fit their 4 bits.
 const LONG: usize = 15;
@@ -41,25 +38,6 @@ impl Item {
     }
 }
 
-/// Reads a variable-length number: 7 bits a byte, low ones first, the top bit says "more".
-fn varint(bytes: &[u8], at: &mut usize) -> usize {
-    let mut number = 0;
-    let mut shift = 0;
-    loop {
-        let byte = bytes[*at];
-        *at += 1;
-        number |= ((byte & 0x7F) as usize) << shift;
-        shift += 7;
-        if byte & 0x80 == 0 {
-            return number;
-        }
-    }
-}
-
-fn varint_size(number: usize) -> usize {
-    (number | 1).ilog2() as usize / 7 + 1
-}
-
 fn long_size(len: usize) -> usize {
     if len < LONG { 0 } else { varint_size(len - LONG) }
 }
@@ -69,23 +47,10 @@ pub fn entry_size(field: &[u8], value: &[u8]) -> usize {
     1 + long_size(field.len()) + long_size(value.len()) + field.len() + value.len()
 }
 
-/// Takes as many bytes as `part` has from the front of `out` and overwrites them.
-fn put(out: &mut &mut [u8], part: &[u8]) {
-    let (head, tail) = std::mem::take(out).split_at_mut(part.len());
-    head.copy_from_slice(part);
-    *out = tail;
-}
-
 fn put_long(out: &mut &mut [u8], len: usize) {
-    if len < LONG {
-        return;
+    if len >= LONG {
+        put_varint(out, len - LONG);
     }
-    let mut rest = len - LONG;
-    while rest > 0x7F {
-        put(out, &[rest as u8 | 0x80]);
-        rest >>= 7;
-    }
-    put(out, &[rest as u8]);
 }
 
 /// Writes an entry over `out`, which has its size.

@@ -1,0 +1,106 @@
+//! The loop's part in [`blocking`](crate::server::blocking): executes the commands of clients that
+//! wait again, and sends away those whose time is up.
+
+use super::EventLoop;
+use crate::resp::Reply;
+use crate::server::Instance;
+use crate::server::blocking::Release;
+use crate::server::client::Closing;
+use crate::server::ctx::Origin;
+use crate::server::execute::{Request, execute};
+
+impl EventLoop {
+    /// Whether a change or a command may have ended somebody's waiting.
+    #[inline]
+    pub(super) fn has_news(&self) -> bool {
+        let Instance { server, keys } = &self.instance;
+        keys.interests.has_changes() || server.blocking.has_released()
+    }
+
+    /// Serves clients that wait for keys which have changed, in the order in which they came.
+    /// Right after the command that made the change, so that who waits comes before who asks next.
+    #[cold]
+    pub(super) fn tell_news(&mut self) {
+        while self.has_news() {
+            for (key, release) in self.instance.server.blocking.take_released() {
+                self.release(key, release);
+            }
+            for changed in self.instance.keys.interests.take_changed() {
+                self.serve_waiting(&changed);
+            }
+        }
+    }
+
+    fn serve_waiting(&mut self, changed: &(usize, Box<[u8]>)) {
+        let mut ticket = 0;
+        loop {
+            let Instance { server, keys } = &mut self.instance;
+            keys.select(changed.0);
+            // It is another one after each client that took something.
+            let kind = keys.peek(&changed.1).map(|view| view.value().kind());
+            let next = server.blocking.next_waiting(&server.clients, changed, ticket, kind);
+            let Some((found, client_key)) = next else { return };
+            ticket = found + 1;
+            self.try_again(client_key);
+        }
+    }
+
+    /// Executes the command that a client waits with.
+    fn try_again(&mut self, key: usize) {
+        let Instance { server, keys } = &mut self.instance;
+        let client = &mut server.clients[key];
+        if client.closing != Closing::No {
+            return;
+        }
+        let (Some(blocked), Some(conn)) = (&mut client.blocked, &mut client.conn) else { return };
+        let (command, entry) = (blocked.take_command(), blocked.entry);
+        let mut out = Reply::new(conn.take_output(&mut self.pool), client.resp3);
+        let request = Request { args: command.args(), entry: Some(entry), verbatim: None };
+        execute(server, keys, Origin::Client, key, request, &mut out);
+        let blocked = server.clients[key].blocked.as_mut();
+        let goes_on = blocked.is_some_and(|blocked| blocked.goes_on(command));
+        self.put_output(key, out);
+        if !goes_on {
+            self.end_wait(key);
+        }
+    }
+
+    fn put_output(&mut self, key: usize, out: Reply) {
+        if let Some(conn) = self.instance.server.clients[key].conn.as_mut() {
+            conn.put_output(out.into_buf(), &mut self.pool);
+        }
+        self.mark_output(key);
+    }
+
+    /// The client waits no more, and goes on with what it sent meanwhile.
+    fn end_wait(&mut self, key: usize) {
+        self.forget_wait(key);
+        self.schedule(key);
+    }
+
+    /// A client that waits or not is about to end, or has been served.
+    pub(super) fn forget_wait(&mut self, key: usize) {
+        let Instance { server, keys } = &mut self.instance;
+        if let Some(blocked) = server.clients[key].blocked.take() {
+            server.blocking.remove(keys, key, &blocked);
+        }
+    }
+
+    /// Ends a client's waiting without its having been served.
+    fn release(&mut self, key: usize, release: Release) {
+        let Some(client) = self.instance.server.clients.get_mut(key) else { return };
+        let (Some(blocked), Some(conn)) = (&client.blocked, &mut client.conn) else { return };
+        let mut out = Reply::new(conn.take_output(&mut self.pool), client.resp3);
+        blocked.write_release(release, &mut out);
+        self.put_output(key, out);
+        self.end_wait(key);
+    }
+
+    /// Sends away those whose time is up.
+    pub(super) fn end_overdue_waits(&mut self) {
+        let monotonic_ms = self.monotonic_ms();
+        while let Some(key) = self.instance.server.blocking.overdue(monotonic_ms) {
+            self.release(key, Release::TimedOut);
+        }
+    }
+}
