@@ -8,9 +8,9 @@
 //! value bytes
 //! ```
 //!
-//! A table keeps 8 bytes for an entry besides this block, and allocators round blocks up to 16:
-//! a wider header would cost most entries nothing and some of them 16 bytes. Must not know what
-//! the bytes mean.
+//! A table keeps 8 bytes for an entry besides this block, and allocators round blocks up to 8:
+//! a wider header would cost some entries nothing and others 8 bytes. Must not know what the bytes
+//! mean.
 #![allow(unsafe_code)]
 
 use crate::base::hash::Seed;

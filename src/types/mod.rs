@@ -104,7 +104,7 @@ impl Object {
 }
 
 /// Allocators hand out blocks of sizes that are multiples of this, in bytes.
-const BLOCK: usize = 16;
+const BLOCK: usize = 8;
 
 /// What a block of so many bytes takes of an allocator.
 pub fn allocated(bytes: usize) -> usize {
