@@ -1,6 +1,7 @@
 //! Commands about the connection itself; those of CLIENT are in `client.rs`.
 
 use super::client;
+use super::transactions::forget_watch;
 use crate::base::number::parse_i64;
 use crate::server::client::Closing;
 use crate::server::command::{Command, Group, flag::*};
@@ -70,7 +71,7 @@ pub const COMMANDS: &[Command] = &[
         name: "quit",
         summary: "Closes the connection",
         arity: -1,
-        flags: ALLOW_BUSY | NOSCRIPT | LOADING | STALE | FAST | NO_AUTH,
+        flags: ALLOW_BUSY | NOSCRIPT | LOADING | STALE | FAST | NO_AUTH | IMMEDIATE,
         deprecated: Some(("just closing the connection", "7.2.0")),
         handler: quit,
         ..ROW
@@ -80,7 +81,7 @@ pub const COMMANDS: &[Command] = &[
         summary: "Makes the connection what it was when it was new",
         since: "6.2.0",
         arity: 1,
-        flags: NOSCRIPT | LOADING | STALE | FAST | NO_AUTH | ALLOW_BUSY,
+        flags: NOSCRIPT | LOADING | STALE | FAST | NO_AUTH | ALLOW_BUSY | IMMEDIATE,
         handler: reset,
         ..ROW
     },
@@ -235,6 +236,7 @@ fn quit(ctx: &mut Ctx) -> Result<(), Error> {
 }
 
 fn reset(ctx: &mut Ctx) -> Result<(), Error> {
+    forget_watch(ctx);
     let open = ctx.server.config.requirepass.is_empty();
     ctx.client().reset(open);
     ctx.out.set_resp3(false);

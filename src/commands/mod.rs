@@ -12,6 +12,7 @@ pub mod memory;
 mod scan;
 pub mod server;
 pub mod string;
+pub mod transactions;
 
 #[cfg(test)]
 mod info_tests;
@@ -29,6 +30,7 @@ pub const FAMILIES: &[&[Command]] = &[
     keys::COMMANDS,
     string::COMMANDS,
     hash::COMMANDS,
+    transactions::COMMANDS,
     memory::COMMANDS,
     server::COMMANDS,
     config::COMMANDS,

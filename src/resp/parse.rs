@@ -78,6 +78,11 @@ impl OwnedArgs {
     pub fn args(&self) -> Args<'_> {
         Args { buf: &self.buf, spans: &self.spans }
     }
+
+    /// Bytes of memory taken.
+    pub fn memory(&self) -> usize {
+        self.buf.capacity() + self.spans.capacity() * size_of::<Span>()
+    }
 }
 
 impl<T: AsRef<[u8]>> FromIterator<T> for OwnedArgs {

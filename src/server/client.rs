@@ -1,6 +1,7 @@
 //! One client: its session (who it is, which database, which protocol) and its connection.
 
 use super::blocking::Blocked;
+use super::transactions::{Transaction, Watch};
 use crate::net::conn::Conn;
 use crate::resp::parse::Partial;
 
@@ -64,6 +65,9 @@ pub struct Client {
     pub parked: Option<u64>,
     /// What it waits for; no further command of it is executed meanwhile.
     pub blocked: Option<Box<Blocked>>,
+    /// The commands since MULTI.
+    pub transaction: Option<Box<Transaction>>,
+    pub watch: Option<Box<Watch>>,
     /// It is in the loop's list of clients to go on with.
     pub scheduled: bool,
     /// It is in the loop's list of clients whose output is to be sent.
@@ -98,6 +102,8 @@ impl Client {
             wrote: false,
             parked: None,
             blocked: None,
+            transaction: None,
+            watch: None,
             scheduled: false,
             has_output: false,
         }
@@ -134,6 +140,7 @@ impl Client {
         }
         self.no_evict = false;
         self.no_touch = false;
+        self.transaction = None;
         self.name = Box::default();
     }
 }

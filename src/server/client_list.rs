@@ -32,12 +32,15 @@ pub fn write_line(out: &mut Vec<u8>, client: &Client, now_s: i64, asking: Asking
     text(&client.name);
     let (age, idle) = (now_s - client.created_s, now_s - client.active_s);
     text(format!(" age={age} idle={idle} flags={} db={}", flags(client), client.db).as_bytes());
-    text(b" sub=0 psub=0 ssub=0 multi=-1");
+    let queued = client.transaction.as_ref();
+    let multi = queued.map_or(-1, |transaction| transaction.commands.len() as i64);
+    text(format!(" sub=0 psub=0 ssub=0 multi={multi}").as_bytes());
     text(format!(" qbuf={input} qbuf-free={input_free} argv-mem={argument_bytes}").as_bytes());
     // There is no buffer of fixed size for replies: what waits to be sent is all in one.
-    text(b" multi-mem=0 rbs=0 rbp=0 obl=0");
+    let queued_bytes = queued.map_or(0, |transaction| transaction.memory());
+    text(format!(" multi-mem={queued_bytes} rbs=0 rbp=0 obl=0").as_bytes());
     text(format!(" oll={} omem={output_memory}", usize::from(unsent > 0)).as_bytes());
-    let total = memory(client) + argument_bytes;
+    let total = memory(client) + argument_bytes + queued_bytes;
     text(format!(" tot-mem={total} events={}", events(client)).as_bytes());
     text(format!(" cmd={} user=default redir=-1", client.last_command).as_bytes());
     text(format!(" resp={} lib-name=", if client.resp3 { 3 } else { 2 }).as_bytes());
@@ -49,6 +52,8 @@ pub fn write_line(out: &mut Vec<u8>, client: &Client, now_s: i64, asking: Asking
 fn flags(client: &Client) -> String {
     let flags = [
         (client.blocked.is_some(), 'b'),
+        (client.transaction.is_some(), 'x'),
+        (client.watch.as_ref().is_some_and(|watch| watch.broken), 'd'),
         (client.closing == Closing::AfterReply, 'c'),
         (client.conn.as_ref().is_some_and(|c| c.stream().is_unix()), 'U'),
         (client.no_evict, 'e'),

@@ -35,9 +35,13 @@ pub mod flag {
     pub const NO_MANDATORY_KEYS: u32 = 1 << 19;
     pub const PROTECTED: u32 = 1 << 20;
     pub const TOUCHES_ARBITRARY_KEYS: u32 = 1 << 21;
+    /// Executed at once, even between MULTI and EXEC.
+    pub const IMMEDIATE: u32 = 1 << 22;
+    /// Executes what was queued; refusing it ends the transaction.
+    pub const EXECUTES_QUEUED: u32 = 1 << 23;
 
     /// Names as COMMAND INFO gives them, in its order. Redis keeps MAY_REPLICATE, PROTECTED and
-    /// TOUCHES_ARBITRARY_KEYS to itself.
+    /// TOUCHES_ARBITRARY_KEYS to itself, and knows the others by the commands' names.
     pub const NAMES: &[(u32, &str)] = &[
         (WRITE, "write"),
         (READONLY, "readonly"),

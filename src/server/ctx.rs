@@ -12,6 +12,8 @@ use crate::store::Keyspace;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     Client,
+    /// A client's EXEC, for a command that was queued.
+    Exec,
     /// The loader of the append-only file: nothing is refused, nothing is recorded.
     File,
 }

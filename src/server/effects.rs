@@ -11,12 +11,40 @@ use crate::store::Keyspace;
 pub struct Effects {
     /// The database the file's reader is in after the last command written.
     selected: Option<usize>,
+    unit: Unit,
 }
+
+/// Changes that a reader makes all or none of, between MULTI and EXEC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Unit {
+    #[default]
+    None,
+    /// One begins with the next change, if there is any.
+    Due,
+    Begun,
+}
+
+const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
+const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
 
 impl Effects {
     /// The next command is preceded by a SELECT: a new file begins.
     pub fn forget_selection(&mut self) {
         self.selected = None;
+    }
+
+    /// What is recorded from now on belongs together.
+    pub fn begin_unit(&mut self) {
+        self.unit = Unit::Due;
+    }
+
+    /// The unit is complete; `log` is where it was recorded, if anywhere.
+    pub fn end_unit(&mut self, log: Option<&mut Vec<u8>>) {
+        if std::mem::take(&mut self.unit) == Unit::Begun
+            && let Some(log) = log
+        {
+            log.extend_from_slice(EXEC);
+        }
     }
 
     /// Writes what a command changed: keys that expired on its way, then the command itself.
@@ -34,22 +62,22 @@ impl Effects {
         match propagation {
             Propagation::Nothing => {}
             Propagation::Verbatim => {
-                self.select(log, db);
+                self.begin(log, db);
                 match verbatim {
                     Some(bytes) => log.extend_from_slice(bytes),
                     None => write_command(log, args),
                 }
             }
             Propagation::Rewritten(commands) => {
-                self.select(log, db);
-                // Several commands that belong together are one unit, as MULTI makes it.
-                let unit = commands.len() > 1;
-                if unit {
-                    log.extend_from_slice(b"*1\r\n$5\r\nMULTI\r\n");
+                // Several commands that belong together are one unit, too.
+                let is_unit = commands.len() > 1 && self.unit == Unit::None;
+                if is_unit {
+                    self.begin_unit();
                 }
+                self.begin(log, db);
                 commands.iter().for_each(|command| write_command(log, command.args()));
-                if unit {
-                    log.extend_from_slice(b"*1\r\n$4\r\nEXEC\r\n");
+                if is_unit {
+                    self.end_unit(Some(log));
                 }
             }
         }
@@ -58,9 +86,18 @@ impl Effects {
     /// Writes a DEL for each key that expired since the last call.
     pub fn record_expired(&mut self, log: &mut Vec<u8>, keys: &mut Keyspace) {
         for (db, key) in keys.expired_untold.drain(..) {
-            self.select(log, db);
+            self.begin(log, db);
             log.extend_from_slice(b"*2\r\n$3\r\nDEL\r\n");
             write_bulk(log, &key);
+        }
+    }
+
+    /// What is written next is a change in a database.
+    fn begin(&mut self, log: &mut Vec<u8>, db: usize) {
+        self.select(log, db);
+        if self.unit == Unit::Due {
+            self.unit = Unit::Begun;
+            log.extend_from_slice(MULTI);
         }
     }
 

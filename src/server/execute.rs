@@ -1,7 +1,7 @@
 //! Runs one command, for whatever origin: gate, handler, effects, statistics.
 
 use super::client::{Client, ReplyMode};
-use super::command::Entry;
+use super::command::{Entry, flag};
 use super::ctx::{Ctx, Origin, Propagation};
 use super::error::Error;
 use super::{Server, gate};
@@ -35,7 +35,7 @@ pub fn execute(
     }
     match admit(server, origin, client_key, request) {
         Ok(entry) => run(server, keys, origin, client_key, entry, request, out),
-        Err(error) => refuse(server, &error, out),
+        Err(refusal) => turn_away(server, keys, client_key, refusal, request.args, out),
     }
     if answers != ReplyMode::On {
         silence(&mut server.clients[client_key], out, start);
@@ -51,6 +51,64 @@ fn silence(client: &mut Client, out: &mut Reply, start: usize) {
     }
     if client.reply == ReplyMode::Skip {
         client.reply = ReplyMode::On;
+    }
+}
+
+/// Why the gate does not let a command run now.
+enum Refusal {
+    Error(Error),
+    /// It waits for EXEC.
+    Queued(&'static Entry),
+    /// EXEC itself is refused, and with it what was queued.
+    Discarded(Error),
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Refusal {
+        Refusal::Error(error)
+    }
+}
+
+#[cold]
+fn turn_away(
+    server: &mut Server,
+    keys: &mut Keyspace,
+    client_key: usize,
+    refusal: Refusal,
+    args: Args<'_>,
+    out: &mut Reply,
+) {
+    let client = &mut server.clients[client_key];
+    match refusal {
+        Refusal::Queued(entry) => {
+            client.last_command = &entry.full_name;
+            client.transaction.get_or_insert_default().queue(entry, args);
+            out.simple("QUEUED");
+        }
+        Refusal::Error(error) => {
+            if let Some(transaction) = &mut client.transaction {
+                transaction.aborted = true;
+            }
+            refuse(server, &error, out);
+        }
+        Refusal::Discarded(error) => {
+            client.transaction = None;
+            server.watchers.forget(keys, client_key, client);
+            let error = error.text();
+            let reason = error.strip_prefix(b"ERR ").unwrap_or(&error);
+            let text = [b"EXECABORT Transaction discarded because of: ", reason].concat();
+            refuse(server, &Error::Bytes(text), out);
+        }
+    }
+}
+
+#[cold]
+fn reject(server: &mut Server, entry: &Entry, error: Error) -> Refusal {
+    server.stats.commands[entry.id].rejected += 1;
+    if entry.command.has(flag::EXECUTES_QUEUED) {
+        Refusal::Discarded(error)
+    } else {
+        Refusal::Error(error)
     }
 }
 
@@ -90,7 +148,7 @@ fn run(
         refuse(server, &error, out);
         server.stats.commands[entry.id].failed += 1;
     }
-    if keys.dirty != dirty && origin == Origin::Client {
+    if keys.dirty != dirty && origin != Origin::File {
         server.clients[client_key].wrote = true;
         if let Some(log) = server.log.buffer() {
             server.effects.record(log, keys, db, args, verbatim, &propagation);
@@ -98,7 +156,7 @@ fn run(
     } else if !keys.expired_untold.is_empty() {
         server.tell_expired(keys);
     }
-    let ns = server.advance_clock(keys);
+    let ns = server.advance_clock(keys, origin);
     if waits {
         // It counts when it has its reply.
         return;
@@ -117,24 +175,37 @@ fn admit(
     origin: Origin,
     client_key: usize,
     request: Request<'_>,
-) -> Result<&'static Entry, Error> {
+) -> Result<&'static Entry, Refusal> {
     let args = request.args;
     let entry = request.entry.or_else(|| server.commands.find(args.get(0)));
     let entry = entry.ok_or_else(|| gate::unknown_command(args))?;
-    let entry = gate::resolve(entry, args).inspect_err(|_| {
-        server.stats.commands[entry.id].rejected += 1;
-    })?;
+    let entry = match gate::resolve(entry, args) {
+        Ok(entry) => entry,
+        Err(error) => return Err(reject(server, entry, error)),
+    };
     let client = &server.clients[client_key];
-    let states = match origin {
+    let mut states = match origin {
         Origin::Client if client.authenticated || server.config.requirepass.is_empty() => {
             server.state
         }
         Origin::Client => server.state | gate::state::UNAUTHENTICATED,
-        Origin::File => 0,
+        Origin::Exec | Origin::File => return Ok(entry),
     };
-    if entry.refused & states != 0 {
-        server.stats.commands[entry.id].rejected += 1;
-        return Err(gate::refusal(entry.refused & states, server.log.error()));
+    let mut refused = entry.refused;
+    if let Some(transaction) = &client.transaction {
+        states |= gate::state::IN_TRANSACTION;
+        if entry.command.has(flag::EXECUTES_QUEUED) {
+            refused |= transaction.refused & !gate::state::IN_TRANSACTION;
+        }
     }
-    Ok(entry)
+    match refused & states {
+        0 => Ok(entry),
+        gate::state::IN_TRANSACTION if !entry.command.has(flag::NO_MULTI) => {
+            Err(Refusal::Queued(entry))
+        }
+        refused => {
+            let error = gate::refusal(refused, server.log.error());
+            Err(reject(server, entry, error))
+        }
+    }
 }

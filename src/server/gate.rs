@@ -13,6 +13,8 @@ pub mod state {
     pub const LOADING: u32 = 1 << 1;
     /// The append-only file cannot be written.
     pub const DISK_ERROR: u32 = 1 << 2;
+    /// The client is between MULTI and EXEC: most commands are queued.
+    pub const IN_TRANSACTION: u32 = 1 << 3;
 }
 
 /// The states in which a command with these flags is refused.
@@ -27,6 +29,9 @@ pub fn refused_in(flags: u32) -> u32 {
     if flags & (flag::WRITE | flag::MAY_REPLICATE) != 0 {
         refused |= state::DISK_ERROR;
     }
+    if flags & flag::IMMEDIATE == 0 {
+        refused |= state::IN_TRANSACTION;
+    }
     refused
 }
 
@@ -36,6 +41,8 @@ pub fn refusal(states: u32, disk_error: Option<&str>) -> Error {
         Error::Static("NOAUTH Authentication required.")
     } else if states & state::LOADING != 0 {
         Error::Static("LOADING goredis is loading the dataset in memory")
+    } else if states == state::IN_TRANSACTION {
+        Error::Static("ERR Command not allowed inside a transaction")
     } else {
         let reason = disk_error.unwrap_or("unknown error");
         Error::Text(format!("MISCONF Errors writing to the AOF file: {reason}"))

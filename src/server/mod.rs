@@ -26,6 +26,7 @@ pub mod process;
 pub mod start;
 pub mod stats;
 pub mod tick;
+pub mod transactions;
 
 use crate::base::clock::Clock;
 use crate::base::rng::Rng;
@@ -35,6 +36,7 @@ use blocking::Blocking;
 use client::Client;
 use command::CommandTable;
 use config::Config;
+use ctx::Origin;
 use effects::Effects;
 use free::Free;
 use identity::Identity;
@@ -44,6 +46,7 @@ use log::Log;
 use slab::Slab;
 use stats::Stats;
 use std::path::PathBuf;
+use transactions::Watchers;
 
 /// Everything a command can reach: the data, and the server around it. Two halves, so that a
 /// handler can hold a key open and still look at the configuration.
@@ -64,6 +67,8 @@ pub struct Server {
     pub effects: Effects,
     /// Clients that wait for keys.
     pub blocking: Blocking,
+    /// Clients that watch keys.
+    pub watchers: Watchers,
     pub log: Log,
     pub free: Free,
     pub clock: Clock,
@@ -136,6 +141,7 @@ impl Instance {
             clients: Slab::new(),
             effects: Effects::default(),
             blocking: Blocking::default(),
+            watchers: Watchers::default(),
             log: Log::default(),
             free: Free::new(),
             rng,
@@ -174,10 +180,14 @@ impl Server {
     /// Reads the clock after a command: returns the nanoseconds it took, and moves the time that
     /// the next command sees.
     #[inline]
-    fn advance_clock(&mut self, keys: &mut Keyspace) -> u64 {
+    fn advance_clock(&mut self, keys: &mut Keyspace, origin: Origin) -> u64 {
         let now = self.clock.monotonic_ns();
         let took = now.saturating_sub(self.last_ns);
         self.last_ns = now;
+        if origin == Origin::Exec {
+            // Time stands still within a transaction.
+            return took;
+        }
         let now_ms = self.base_ms + (now.saturating_sub(self.base_ns) / 1_000_000) as i64;
         if now_ms != keys.now_ms {
             keys.set_now(now_ms);

@@ -794,7 +794,7 @@ impl EventLoop {
         let goes_on = unsent && !conn.is_blocked();
         if (client.closing == Closing::AfterReply && !unsent) || client.closing == Closing::Now {
             conn.close(self.poll.registry());
-            self.forget_wait(key);
+            self.forget_keys(key);
             self.instance.server.clients.remove(key);
             self.connected -= 1;
         } else if (conn.readable || (!conn.input.is_empty() && client.partial.is_none()))

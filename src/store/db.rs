@@ -429,8 +429,9 @@ impl Keyspace {
         let keys = old.len();
         self.dirty += keys as u64;
         if keys > 0 {
+            let had = |key: &[u8]| old.find(self.seed.hash(key), key).is_some();
+            self.interests.note_all(db, had);
             self.garbage.push(Garbage::Database(old));
-            self.interests.note_all(db);
         }
         keys
     }
@@ -443,8 +444,13 @@ impl Keyspace {
 
     pub fn swap(&mut self, a: usize, b: usize) {
         self.dbs.swap(a, b);
-        self.interests.note_all(a);
-        self.interests.note_all(b);
+        for db in [a, b] {
+            let has = |key: &[u8]| {
+                let hash = self.seed.hash(key);
+                [a, b].iter().any(|&db| self.dbs[db].find(hash, key).is_some())
+            };
+            self.interests.note_all(db, has);
+        }
         self.dirty += 1;
     }
 

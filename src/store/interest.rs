@@ -63,11 +63,13 @@ impl Interests {
         }
     }
 
-    /// All keys of a database may have changed.
-    pub fn note_all(&mut self, db: usize) {
-        for (key, interest) in self.keys[db].iter_mut().filter(|(_, interest)| !interest.noted) {
-            interest.noted = true;
-            self.changed.push((db, key.clone()));
+    /// All keys of a database that satisfy `has` have changed.
+    pub fn note_all(&mut self, db: usize, has: impl Fn(&[u8]) -> bool) {
+        for (key, interest) in self.keys[db].iter_mut() {
+            if !interest.noted && has(key) {
+                interest.noted = true;
+                self.changed.push((db, key.clone()));
+            }
         }
     }
 
@@ -111,7 +113,9 @@ mod tests {
         assert!(interests.has_changes());
         assert_eq!(taken(&mut interests), [(0, "k".into())]);
         interests.remove(0, b"k");
-        interests.note_all(0);
+        interests.note_all(0, |key| key != b"k");
+        assert!(!interests.has_changes());
+        interests.note_all(0, |key| key == b"k");
         assert_eq!(taken(&mut interests), [(0, "k".into())]);
         interests.remove(0, b"k");
         interests.note(0, b"k");

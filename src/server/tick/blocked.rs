@@ -26,6 +26,8 @@ impl EventLoop {
                 self.release(key, release);
             }
             for changed in self.instance.keys.interests.take_changed() {
+                let server = &mut self.instance.server;
+                server.watchers.tell(&mut server.clients, &changed);
                 self.serve_waiting(&changed);
             }
         }
@@ -78,8 +80,14 @@ impl EventLoop {
         self.schedule(key);
     }
 
-    /// A client that waits or not is about to end, or has been served.
-    pub(super) fn forget_wait(&mut self, key: usize) {
+    /// A client is about to end: it waits for nothing, and watches nothing.
+    pub(super) fn forget_keys(&mut self, key: usize) {
+        self.forget_wait(key);
+        let Instance { server, keys } = &mut self.instance;
+        server.watchers.forget(keys, key, &mut server.clients[key]);
+    }
+
+    fn forget_wait(&mut self, key: usize) {
         let Instance { server, keys } = &mut self.instance;
         if let Some(blocked) = server.clients[key].blocked.take() {
             server.blocking.remove(keys, key, &blocked);

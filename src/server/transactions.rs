@@ -1,0 +1,104 @@
+//! Commands between MULTI and EXEC, and keys under WATCH. Must not know what the commands do.
+//!
+//! The gate queues a client's commands; EXEC executes them one after the other, by the same
+//! [`execute`](super::execute::execute) as ever. A watched key that changes, by whomever, breaks
+//! the watch of all who watch it; EXEC looks at that mark alone.
+
+use super::client::Client;
+use super::command::Entry;
+use crate::resp::Args;
+use crate::resp::parse::OwnedArgs;
+use crate::store::Keyspace;
+use slab::Slab;
+use std::collections::HashMap;
+
+/// A client's commands since its MULTI.
+#[derive(Default)]
+pub struct Transaction {
+    pub commands: Vec<Queued>,
+    /// A command was refused when it was to be queued: EXEC will not execute the others.
+    pub aborted: bool,
+    /// The states of the server, as bits of `gate::state`, in which some command is refused.
+    pub refused: u32,
+}
+
+pub struct Queued {
+    pub args: OwnedArgs,
+    pub entry: &'static Entry,
+}
+
+impl Transaction {
+    pub fn queue(&mut self, entry: &'static Entry, args: Args<'_>) {
+        self.refused |= entry.refused;
+        self.commands.push(Queued { args: args.iter().collect(), entry });
+    }
+
+    /// Bytes that the queued commands take.
+    pub fn memory(&self) -> usize {
+        let bytes = |queued: &Queued| size_of::<Queued>() + queued.args.memory();
+        self.commands.iter().map(bytes).sum()
+    }
+}
+
+/// What a client watches.
+#[derive(Default)]
+pub struct Watch {
+    keys: Vec<(usize, Box<[u8]>)>,
+    /// One of them has changed.
+    pub broken: bool,
+}
+
+/// Who watches which key.
+#[derive(Default)]
+pub struct Watchers {
+    /// Clients' keys.
+    clients: HashMap<(usize, Box<[u8]>), Vec<usize>>,
+}
+
+impl Watchers {
+    /// The client watches a key of the current database from now on.
+    pub fn add(&mut self, keys: &mut Keyspace, client_key: usize, client: &mut Client, key: &[u8]) {
+        let watched = (client.db, Box::from(key));
+        let watch = client.watch.get_or_insert_default();
+        if watch.keys.contains(&watched) {
+            return;
+        }
+        keys.interests.add(watched.0, key);
+        self.clients.entry(watched.clone()).or_default().push(client_key);
+        watch.keys.push(watched);
+    }
+
+    /// The client watches nothing any more.
+    pub fn forget(&mut self, keys: &mut Keyspace, client_key: usize, client: &mut Client) {
+        let Some(watch) = client.watch.take() else { return };
+        for watched in watch.keys {
+            keys.interests.remove(watched.0, &watched.1);
+            let Some(clients) = self.clients.get_mut(&watched) else { continue };
+            clients.retain(|&key| key != client_key);
+            if clients.is_empty() {
+                self.clients.remove(&watched);
+            }
+        }
+    }
+
+    /// A key has changed.
+    pub fn tell(&self, clients: &mut Slab<Box<Client>>, key: &(usize, Box<[u8]>)) {
+        for &client_key in self.clients.get(key).into_iter().flatten() {
+            if let Some(watch) = &mut clients[client_key].watch {
+                watch.broken = true;
+            }
+        }
+    }
+}
+
+impl Watch {
+    /// Whether a watched key has changed, or its time has come although nobody has seen it yet.
+    pub fn is_broken(&self, keys: &mut Keyspace) -> bool {
+        let expired = keys.expired;
+        for (db, key) in &self.keys {
+            keys.select(*db);
+            keys.exists(key);
+        }
+        self.broken || keys.expired != expired
+    }
+}
