@@ -6,6 +6,7 @@
 //! over a plain vector and the store over a record.
 
 pub mod entry;
+pub mod geo;
 pub mod hash;
 pub mod lcs;
 pub mod packed;
