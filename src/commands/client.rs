@@ -255,9 +255,8 @@ impl Kind {
         }
     }
 
-    /// So far there are only ordinary clients.
-    fn of(_client: &Client) -> Kind {
-        Kind::Normal
+    fn of(client: &Client) -> Kind {
+        if client.subscriptions.is_some() { Kind::Pubsub } else { Kind::Normal }
     }
 }
 

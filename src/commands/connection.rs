@@ -61,7 +61,7 @@ pub const COMMANDS: &[Command] = &[
         name: "ping",
         summary: "Tells that the server is alive",
         arity: -1,
-        flags: FAST,
+        flags: FAST | WHILE_SUBSCRIBED,
         args: "[message]",
         tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
         handler: ping,
@@ -71,7 +71,14 @@ pub const COMMANDS: &[Command] = &[
         name: "quit",
         summary: "Closes the connection",
         arity: -1,
-        flags: ALLOW_BUSY | NOSCRIPT | LOADING | STALE | FAST | NO_AUTH | IMMEDIATE,
+        flags: ALLOW_BUSY
+            | NOSCRIPT
+            | LOADING
+            | STALE
+            | FAST
+            | NO_AUTH
+            | IMMEDIATE
+            | WHILE_SUBSCRIBED,
         deprecated: Some(("just closing the connection", "7.2.0")),
         handler: quit,
         ..ROW
@@ -81,7 +88,14 @@ pub const COMMANDS: &[Command] = &[
         summary: "Makes the connection what it was when it was new",
         since: "6.2.0",
         arity: 1,
-        flags: NOSCRIPT | LOADING | STALE | FAST | NO_AUTH | ALLOW_BUSY | IMMEDIATE,
+        flags: NOSCRIPT
+            | LOADING
+            | STALE
+            | FAST
+            | NO_AUTH
+            | ALLOW_BUSY
+            | IMMEDIATE
+            | WHILE_SUBSCRIBED,
         handler: reset,
         ..ROW
     },
@@ -97,6 +111,13 @@ pub const COMMANDS: &[Command] = &[
 ];
 
 fn ping(ctx: &mut Ctx) -> Result<(), Error> {
+    if ctx.args.len() <= 2 && !ctx.out.is_resp3() && ctx.client().subscriptions.is_some() {
+        // In the form of a message, as all that such a client gets.
+        ctx.out.array(2);
+        ctx.out.bulk(b"pong");
+        ctx.out.bulk(if ctx.args.len() == 2 { ctx.args.get(1) } else { b"" });
+        return Ok(());
+    }
     match ctx.args.len() {
         1 => ctx.out.simple("PONG"),
         2 => ctx.out.bulk(ctx.args.get(1)),
@@ -237,6 +258,9 @@ fn quit(ctx: &mut Ctx) -> Result<(), Error> {
 
 fn reset(ctx: &mut Ctx) -> Result<(), Error> {
     forget_watch(ctx);
+    let server = &mut *ctx.server;
+    let client = &mut server.clients[ctx.client_key];
+    server.pubsub.forget_client(ctx.client_key, client);
     let open = ctx.server.config.requirepass.is_empty();
     ctx.client().reset(open);
     ctx.out.set_resp3(false);

@@ -9,6 +9,7 @@ mod expiration;
 pub mod hash;
 pub mod keys;
 pub mod memory;
+pub mod pubsub;
 mod scan;
 pub mod server;
 pub mod string;
@@ -30,6 +31,7 @@ pub const FAMILIES: &[&[Command]] = &[
     keys::COMMANDS,
     string::COMMANDS,
     hash::COMMANDS,
+    pubsub::COMMANDS,
     transactions::COMMANDS,
     memory::COMMANDS,
     server::COMMANDS,

@@ -146,12 +146,17 @@ impl Reply {
     pub fn double(&mut self, value: f64) {
         let mut text = Vec::with_capacity(24);
         number::push_f64(&mut text, value);
+        self.double_text(&text);
+    }
+
+    /// A double whose text is given.
+    pub fn double_text(&mut self, text: &[u8]) {
         if self.resp3 {
             self.buf.push(b',');
-            self.buf.extend_from_slice(&text);
+            self.buf.extend_from_slice(text);
             self.buf.extend_from_slice(b"\r\n");
         } else {
-            self.bulk(&text);
+            self.bulk(text);
         }
     }
 

@@ -2,7 +2,7 @@
 //! machine at the start. Directives that are looked at wherever they matter need nothing here.
 
 use super::config::{Changed, Config, MaxmemoryPolicy, SetError, Support, TABLE};
-use super::{Server, log as server_log, logging, process};
+use super::{Server, log as server_log, logging, notify, process};
 use crate::store::Keyspace;
 use crate::store::access::Lfu;
 use log::{info, warn};
@@ -59,6 +59,9 @@ fn apply(server: &mut Server, keys: &mut Keyspace, name: &str) -> Result<(), Str
         "dir" => std::env::set_current_dir(&server.config.dir).map_err(|e| e.to_string())?,
         "maxmemory-policy" | "lfu-log-factor" | "lfu-decay-time" => {
             keys.access.set_lfu(lfu(&server.config));
+        }
+        "notify-keyspace-events" => {
+            notify::listen(server.config.notify_keyspace_events, keys);
         }
         "appendonly" => return turn_log_on_or_off(server, keys),
         "appendfsync" => server.log.set_fsync(server.config.appendfsync),

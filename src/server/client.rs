@@ -1,6 +1,7 @@
 //! One client: its session (who it is, which database, which protocol) and its connection.
 
 use super::blocking::Blocked;
+use super::pubsub::Subscriptions;
 use super::transactions::{Transaction, Watch};
 use crate::net::conn::Conn;
 use crate::resp::parse::Partial;
@@ -68,6 +69,8 @@ pub struct Client {
     /// The commands since MULTI.
     pub transaction: Option<Box<Transaction>>,
     pub watch: Option<Box<Watch>>,
+    /// What it listens to; none if nothing.
+    pub subscriptions: Option<Box<Subscriptions>>,
     /// It is in the loop's list of clients to go on with.
     pub scheduled: bool,
     /// It is in the loop's list of clients whose output is to be sent.
@@ -104,6 +107,7 @@ impl Client {
             blocked: None,
             transaction: None,
             watch: None,
+            subscriptions: None,
             scheduled: false,
             has_output: false,
         }

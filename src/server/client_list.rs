@@ -4,6 +4,7 @@
 //! apart at spaces, which is why names may not hold any.
 
 use super::client::{Client, Closing};
+use super::pubsub::Kind;
 
 /// The client that asks is in the middle of a command, so its own state is not in its connection.
 #[derive(Clone, Copy)]
@@ -34,7 +35,10 @@ pub fn write_line(out: &mut Vec<u8>, client: &Client, now_s: i64, asking: Asking
     text(format!(" age={age} idle={idle} flags={} db={}", flags(client), client.db).as_bytes());
     let queued = client.transaction.as_ref();
     let multi = queued.map_or(-1, |transaction| transaction.commands.len() as i64);
-    text(format!(" sub=0 psub=0 ssub=0 multi={multi}").as_bytes());
+    let listens =
+        |kind| client.subscriptions.as_ref().map_or(0, |subscriptions| subscriptions.len(kind));
+    let [channels, patterns, shards] = [Kind::Channel, Kind::Pattern, Kind::Shard].map(listens);
+    text(format!(" sub={channels} psub={patterns} ssub={shards} multi={multi}").as_bytes());
     text(format!(" qbuf={input} qbuf-free={input_free} argv-mem={argument_bytes}").as_bytes());
     // There is no buffer of fixed size for replies: what waits to be sent is all in one.
     let queued_bytes = queued.map_or(0, |transaction| transaction.memory());
@@ -51,6 +55,7 @@ pub fn write_line(out: &mut Vec<u8>, client: &Client, now_s: i64, asking: Asking
 
 fn flags(client: &Client) -> String {
     let flags = [
+        (client.subscriptions.is_some(), 'P'),
         (client.blocked.is_some(), 'b'),
         (client.transaction.is_some(), 'x'),
         (client.watch.as_ref().is_some_and(|watch| watch.broken), 'd'),

@@ -37,6 +37,8 @@ pub mod flag {
     pub const TOUCHES_ARBITRARY_KEYS: u32 = 1 << 21;
     /// Executed at once, even between MULTI and EXEC.
     pub const IMMEDIATE: u32 = 1 << 22;
+    /// Allowed to clients that listen to channels in RESP2.
+    pub const WHILE_SUBSCRIBED: u32 = 1 << 24;
     /// Executes what was queued; refusing it ends the transaction.
     pub const EXECUTES_QUEUED: u32 = 1 << 23;
 

@@ -2,7 +2,7 @@
 
 use super::Server;
 use super::client::Client;
-use super::config::OutputLimit;
+use super::config::OutputLimits;
 use crate::net::stream::Stream;
 
 /// Why a new connection is turned away, as it is told; none if it is welcome. `connected` is the
@@ -24,7 +24,8 @@ pub fn refusal(server: &Server, stream: &Stream, connected: usize) -> Option<&'s
 
 /// Whether a client has been silent for longer than `timeout_s` (0 for any time) allows.
 pub fn is_silent(client: &Client, timeout_s: i64, now_ms: i64) -> bool {
-    timeout_s > 0 && client.blocked.is_none() && now_ms / 1000 - client.active_s > timeout_s
+    let waits = client.blocked.is_some() || client.subscriptions.is_some();
+    timeout_s > 0 && !waits && now_ms / 1000 - client.active_s > timeout_s
 }
 
 /// Bytes that may wait for a client that has not authenticated.
@@ -32,7 +33,8 @@ const UNAUTHENTICATED_OUTPUT: u64 = 1024;
 
 /// Whether a client has let more output pile up than `client-output-buffer-limit` allows; keeps
 /// the time since when it is over the soft limit.
-pub fn is_over_limit(client: &mut Client, limit: &OutputLimit, now_ms: i64) -> bool {
+pub fn is_over_limit(client: &mut Client, limits: &OutputLimits, now_ms: i64) -> bool {
+    let limit = if client.subscriptions.is_some() { &limits.pubsub } else { &limits.normal };
     let pending = client.conn.as_ref().map_or(0, |conn| conn.pending()) as u64;
     if !client.authenticated && pending > UNAUTHENTICATED_OUTPUT {
         return true;

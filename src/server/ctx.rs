@@ -2,7 +2,7 @@
 
 use super::Server;
 use super::client::Client;
-use super::command::Entry;
+use super::command::{Entry, Handler};
 use super::error::Error;
 use crate::resp::parse::OwnedArgs;
 use crate::resp::{Args, Reply};
@@ -69,6 +69,28 @@ impl<'a> Ctx<'a> {
     /// Milliseconds since 1970, the same for the whole command.
     pub fn now_ms(&self) -> i64 {
         self.keys.now_ms
+    }
+
+    /// Does what another command does; that one is what the append-only file and the replicas see.
+    pub fn run_as(&mut self, command: OwnedArgs, handler: Handler) -> Result<(), Error> {
+        let mut ctx = Ctx {
+            server: self.server,
+            keys: self.keys,
+            args: command.args(),
+            out: self.out,
+            entry: self.entry,
+            origin: self.origin,
+            client_key: self.client_key,
+            propagation: Propagation::Verbatim,
+            waits: false,
+        };
+        let result = handler(&mut ctx);
+        let propagation = ctx.propagation;
+        self.propagation = match propagation {
+            Propagation::Verbatim => Propagation::Rewritten(vec![command]),
+            other => other,
+        };
+        result
     }
 
     /// Replaces what the append-only file and the replicas see of this command.

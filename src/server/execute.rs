@@ -4,7 +4,7 @@ use super::client::{Client, ReplyMode};
 use super::command::{Entry, flag};
 use super::ctx::{Ctx, Origin, Propagation};
 use super::error::Error;
-use super::{Server, gate};
+use super::{Server, gate, notify};
 use crate::resp::{Args, Reply};
 use crate::store::Keyspace;
 
@@ -33,7 +33,7 @@ pub fn execute(
     if answers == ReplyMode::SkipNext {
         client.reply = ReplyMode::Skip;
     }
-    match admit(server, origin, client_key, request) {
+    match admit(server, origin, client_key, request, out.is_resp3()) {
         Ok(entry) => run(server, keys, origin, client_key, entry, request, out),
         Err(refusal) => turn_away(server, keys, client_key, refusal, request.args, out),
     }
@@ -156,6 +156,9 @@ fn run(
     } else if !keys.expired_untold.is_empty() {
         server.tell_expired(keys);
     }
+    if !keys.events.list.is_empty() {
+        notify::publish(server, keys);
+    }
     let ns = server.advance_clock(keys, origin);
     if waits {
         // It counts when it has its reply.
@@ -175,6 +178,7 @@ fn admit(
     origin: Origin,
     client_key: usize,
     request: Request<'_>,
+    resp3: bool,
 ) -> Result<&'static Entry, Refusal> {
     let args = request.args;
     let entry = request.entry.or_else(|| server.commands.find(args.get(0)));
@@ -198,13 +202,16 @@ fn admit(
             refused |= transaction.refused & !gate::state::IN_TRANSACTION;
         }
     }
+    if client.subscriptions.is_some() && !resp3 {
+        states |= gate::state::SUBSCRIBED;
+    }
     match refused & states {
         0 => Ok(entry),
         gate::state::IN_TRANSACTION if !entry.command.has(flag::NO_MULTI) => {
             Err(Refusal::Queued(entry))
         }
         refused => {
-            let error = gate::refusal(refused, server.log.error());
+            let error = gate::refusal(refused, entry, server.log.error());
             Err(reject(server, entry, error))
         }
     }

@@ -15,6 +15,8 @@ pub mod state {
     pub const DISK_ERROR: u32 = 1 << 2;
     /// The client is between MULTI and EXEC: most commands are queued.
     pub const IN_TRANSACTION: u32 = 1 << 3;
+    /// The client listens to channels in RESP2, where replies could not be told from messages.
+    pub const SUBSCRIBED: u32 = 1 << 4;
 }
 
 /// The states in which a command with these flags is refused.
@@ -32,15 +34,24 @@ pub fn refused_in(flags: u32) -> u32 {
     if flags & flag::IMMEDIATE == 0 {
         refused |= state::IN_TRANSACTION;
     }
+    if flags & flag::WHILE_SUBSCRIBED == 0 {
+        refused |= state::SUBSCRIBED;
+    }
     refused
 }
 
 /// Why a command is refused in a state that its mask matched.
-pub fn refusal(states: u32, disk_error: Option<&str>) -> Error {
+pub fn refusal(states: u32, entry: &Entry, disk_error: Option<&str>) -> Error {
     if states & state::UNAUTHENTICATED != 0 {
         Error::Static("NOAUTH Authentication required.")
     } else if states & state::LOADING != 0 {
         Error::Static("LOADING goredis is loading the dataset in memory")
+    } else if states & state::SUBSCRIBED != 0 {
+        Error::Text(format!(
+            "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET \
+             are allowed in this context",
+            entry.full_name
+        ))
     } else if states == state::IN_TRANSACTION {
         Error::Static("ERR Command not allowed inside a transaction")
     } else {

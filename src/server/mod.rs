@@ -22,7 +22,9 @@ pub mod listeners;
 pub mod loading;
 pub mod log;
 pub mod logging;
+pub mod notify;
 pub mod process;
+pub mod pubsub;
 pub mod start;
 pub mod stats;
 pub mod tick;
@@ -43,6 +45,7 @@ use identity::Identity;
 use listeners::Listeners;
 use loading::LoadingInfo;
 use log::Log;
+use pubsub::PubSub;
 use slab::Slab;
 use stats::Stats;
 use std::path::PathBuf;
@@ -69,6 +72,7 @@ pub struct Server {
     pub blocking: Blocking,
     /// Clients that watch keys.
     pub watchers: Watchers,
+    pub pubsub: PubSub,
     pub log: Log,
     pub free: Free,
     pub clock: Clock,
@@ -134,6 +138,7 @@ impl Instance {
         let identity = Identity::new(&mut rng, now_ms);
         let mut keys = Keyspace::new(config.databases as usize, rng.next_u64(), now_ms);
         keys.access.set_lfu(apply::lfu(&config));
+        notify::listen(config.notify_keyspace_events, &mut keys);
         let server = Server {
             stats: Stats::new(commands.ids()),
             config,
@@ -142,6 +147,7 @@ impl Instance {
             effects: Effects::default(),
             blocking: Blocking::default(),
             watchers: Watchers::default(),
+            pubsub: PubSub::default(),
             log: Log::default(),
             free: Free::new(),
             rng,

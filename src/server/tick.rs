@@ -4,6 +4,7 @@
 //! and then ends in a fixed order (see [`EventLoop::end_tick`]). Nothing here blocks.
 
 mod blocked;
+mod messages;
 
 use super::client::{Client, Closing};
 use super::command::Entry;
@@ -11,7 +12,7 @@ use super::ctx::Origin;
 use super::execute::{Request, execute};
 use super::listeners::FIRST_TOKEN;
 use super::stats::Stats;
-use super::{Instance, Shutdown, connections, gate};
+use super::{Instance, Shutdown, connections, gate, notify};
 use crate::net::conn::{Conn, Input, Pool, READ_SIZE};
 use crate::net::stream::Stream;
 use crate::resp::parse::{self, Limits, Parsed, ProtocolError, Span};
@@ -89,6 +90,8 @@ pub struct EventLoop {
     next_second_ms: u64,
     cron_count: usize,
     expiry_behind: bool,
+    /// Messages to the client whose commands are being executed.
+    own_messages: Vec<u8>,
     /// Clients whose replies wait for the append-only file.
     parked: Vec<usize>,
     signals: Signals,
@@ -123,6 +126,7 @@ impl EventLoop {
             next_second_ms: 0,
             cron_count: 0,
             expiry_behind: false,
+            own_messages: Vec::new(),
             parked: Vec::new(),
             signals,
             insist,
@@ -415,6 +419,11 @@ impl EventLoop {
         batch.spans.clear();
         self.batch = batch;
         let resp3 = out.is_resp3();
+        if self.instance.server.pubsub.has_messages() {
+            self.deliver_messages(Some(key));
+        }
+        out.raw(&self.own_messages);
+        self.own_messages.clear();
         let output = out.into_buf();
         let wrote_output = !output.is_empty();
         let client = &mut self.instance.server.clients[key];
@@ -427,7 +436,7 @@ impl EventLoop {
             self.mark_output(key);
         }
         if self.has_news() {
-            self.tell_news();
+            self.tell_news(None);
         }
         used
     }
@@ -522,7 +531,7 @@ impl EventLoop {
                 return false;
             }
             if self.has_news() {
-                self.tell_news();
+                self.tell_news(Some(key));
             }
         }
         true
@@ -631,8 +640,12 @@ impl EventLoop {
             self.on_log_progress();
         }
         self.end_overdue_waits();
+        if !self.instance.keys.events.list.is_empty() {
+            let Instance { server, keys } = &mut self.instance;
+            notify::publish(server, keys);
+        }
         if self.has_news() {
-            self.tell_news();
+            self.tell_news(None);
         }
     }
 
@@ -653,7 +666,7 @@ impl EventLoop {
         // A tenth of the clients at a time, so that each is looked at once a second.
         let part = self.cron_count % CRON_PARTS;
         let timeout_s = i64::from(server.config.timeout);
-        let limits = server.config.client_output_buffer_limit.normal;
+        let limits = server.config.client_output_buffer_limit;
         let overdue: Vec<usize> = server
             .clients
             .iter_mut()
@@ -758,7 +771,7 @@ impl EventLoop {
     fn send(&mut self, key: usize) {
         let now_ms = self.instance.keys.now_ms;
         let server = &mut self.instance.server;
-        let limits = server.config.client_output_buffer_limit.normal;
+        let limits = server.config.client_output_buffer_limit;
         let client = &mut server.clients[key];
         if connections::is_over_limit(client, &limits, now_ms) {
             warn!(

@@ -7,8 +7,8 @@
 
 use std::ops::Add;
 
-use rustc_apfloat::ieee::X87DoubleExtended;
-use rustc_apfloat::{Float, Round};
+use rustc_apfloat::ieee::{Double, X87DoubleExtended};
+use rustc_apfloat::{Float, FloatConvert, Round};
 
 use super::{literal, push_i64};
 
@@ -23,6 +23,13 @@ const TEN_TO_DECIMALS: u128 = 10u128.pow(DECIMALS as u32);
 /// A number in the x87's extended format.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub struct LongDouble(X87DoubleExtended);
+
+impl From<f64> for LongDouble {
+    fn from(value: f64) -> LongDouble {
+        let double = Double::from_bits(value.to_bits().into());
+        LongDouble(double.convert(&mut false).value)
+    }
+}
 
 impl LongDouble {
     /// Reads a number as Redis does: anything that C's `strtold` takes as a whole (also hex and

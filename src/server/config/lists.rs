@@ -3,6 +3,7 @@
 
 use super::values::{ClientMemory, Input, Kind, Refusal, Unit, Value, WRONG_NUMBER, not_one_of};
 use crate::base::args;
+use crate::store::event::class;
 
 /// A snapshot is due when there were `changes` within `seconds`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,21 +169,22 @@ pub struct KeyspaceEvents(u16);
 impl KeyspaceEvents {
     pub const NONE: Self = Self(0);
     /// `K`: to `__keyspace@<db>__:<key>`.
-    pub const KEYSPACE: Self = Self(1 << 0);
+    pub const KEYSPACE: Self = Self(1 << 14);
     /// `E`: to `__keyevent@<db>__:<event>`.
-    pub const KEYEVENT: Self = Self(1 << 1);
-    pub const GENERIC: Self = Self(1 << 2);
-    pub const STRING: Self = Self(1 << 3);
-    pub const LIST: Self = Self(1 << 4);
-    pub const SET: Self = Self(1 << 5);
-    pub const HASH: Self = Self(1 << 6);
-    pub const ZSET: Self = Self(1 << 7);
-    pub const EXPIRED: Self = Self(1 << 8);
-    pub const EVICTED: Self = Self(1 << 9);
-    pub const STREAM: Self = Self(1 << 10);
-    pub const KEY_MISS: Self = Self(1 << 11);
+    pub const KEYEVENT: Self = Self(1 << 15);
+    pub const GENERIC: Self = Self(class::GENERIC);
+    pub const STRING: Self = Self(class::STRING);
+    pub const LIST: Self = Self(class::LIST);
+    pub const SET: Self = Self(class::SET);
+    pub const HASH: Self = Self(class::HASH);
+    pub const ZSET: Self = Self(class::ZSET);
+    pub const EXPIRED: Self = Self(class::EXPIRED);
+    pub const EVICTED: Self = Self(class::EVICTED);
+    pub const STREAM: Self = Self(class::STREAM);
+    pub const KEY_MISS: Self = Self(class::MISS);
+    pub const NEW: Self = Self(class::NEW);
+    /// Of modules, which there are none of.
     pub const MODULE: Self = Self(1 << 13);
-    pub const NEW: Self = Self(1 << 14);
 
     /// `A`: every class but misses and new keys, which are many and were added later.
     pub const ALL: Self = Self(
@@ -225,6 +227,14 @@ impl KeyspaceEvents {
     /// Whether one of `others` is in it.
     pub const fn intersects(self, others: Self) -> bool {
         self.0 & others.0 != 0
+    }
+}
+
+impl KeyspaceEvents {
+    /// The classes of events, as [`class`] has them, that go to any channel at all.
+    pub fn wanted_classes(self) -> u16 {
+        let channels = Self::KEYSPACE.0 | Self::KEYEVENT.0;
+        if self.0 & channels == 0 { 0 } else { self.0 & !channels }
     }
 }
 

@@ -503,7 +503,7 @@ group "Events, statistics and scripts";
     /// Changes of keys that are published: `K` and `E` say to which channels, the others of
     /// `Ag$lshzxetdmn` which kinds; empty for none.
     "notify-keyspace-events" => notify_keyspace_events: KeyspaceEvents = KeyspaceEvents::NONE,
-        Kind::Letters("KEAg$lshzxetdmn"), RUN.no_effect();
+        Kind::Letters("KEAg$lshzxetdmn"), RUN;
     /// Microseconds from which on a command is remembered in the slow log; -1 for none, 0 for
     /// all.
     "slowlog-log-slower-than" => slowlog_log_slower_than: i64 = 10_000, number(-1, LONG),

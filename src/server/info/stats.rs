@@ -1,6 +1,7 @@
 //! What the server has counted since its start, or since CONFIG RESETSTAT.
 
 use super::{Lines, Source};
+use crate::server::pubsub::Kind;
 use crate::server::stats::Rate;
 
 pub fn write(lines: &mut Lines, source: Source<'_>) {
@@ -32,9 +33,9 @@ pub fn write(lines: &mut Lines, source: Source<'_>) {
     lines.field("current_eviction_exceeded_time", 0);
     lines.field("keyspace_hits", keys.hits);
     lines.field("keyspace_misses", keys.misses);
-    lines.field("pubsub_channels", 0);
-    lines.field("pubsub_patterns", 0);
-    lines.field("pubsubshard_channels", 0);
+    lines.field("pubsub_channels", server.pubsub.len(Kind::Channel));
+    lines.field("pubsub_patterns", server.pubsub.len(Kind::Pattern));
+    lines.field("pubsubshard_channels", server.pubsub.len(Kind::Shard));
     // Snapshots do not fork.
     lines.field("latest_fork_usec", 0);
     lines.field("total_forks", 0);

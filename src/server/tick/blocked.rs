@@ -10,18 +10,22 @@ use crate::server::ctx::Origin;
 use crate::server::execute::{Request, execute};
 
 impl EventLoop {
-    /// Whether a change or a command may have ended somebody's waiting.
+    /// Whether somebody else has to hear of what a command did.
     #[inline]
     pub(super) fn has_news(&self) -> bool {
         let Instance { server, keys } = &self.instance;
-        keys.interests.has_changes() || server.blocking.has_released()
+        keys.interests.has_changes()
+            || server.blocking.has_released()
+            || server.pubsub.has_messages()
     }
 
-    /// Serves clients that wait for keys which have changed, in the order in which they came.
-    /// Right after the command that made the change, so that who waits comes before who asks next.
+    /// Serves clients that wait for keys which have changed, in the order in which they came, and
+    /// those who listen to channels. Right after the command that made the change, so that who
+    /// waits comes before who asks next. `busy` is the client whose commands are being executed.
     #[cold]
-    pub(super) fn tell_news(&mut self) {
+    pub(super) fn tell_news(&mut self, busy: Option<usize>) {
         while self.has_news() {
+            self.deliver_messages(busy);
             for (key, release) in self.instance.server.blocking.take_released() {
                 self.release(key, release);
             }
@@ -80,11 +84,12 @@ impl EventLoop {
         self.schedule(key);
     }
 
-    /// A client is about to end: it waits for nothing, and watches nothing.
+    /// A client is about to end: it waits for nothing, watches nothing, listens to nothing.
     pub(super) fn forget_keys(&mut self, key: usize) {
         self.forget_wait(key);
         let Instance { server, keys } = &mut self.instance;
         server.watchers.forget(keys, key, &mut server.clients[key]);
+        server.pubsub.forget_client(key, &mut server.clients[key]);
     }
 
     fn forget_wait(&mut self, key: usize) {

@@ -1,0 +1,249 @@
+//! Channels and who listens to them. Passive: it knows clients by their keys alone, and leaves the
+//! messages for the loop, which knows their connections.
+//!
+//! A message costs what its receivers cost: it is put into the protocol's form once for all of a
+//! kind, and only where there is somebody to receive it.
+
+use super::client::Client;
+use crate::base::glob;
+use crate::resp::Reply;
+use std::collections::{BTreeSet, HashMap};
+
+/// What can be subscribed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Channel,
+    Pattern,
+    /// A channel of a shard of a cluster.
+    Shard,
+}
+
+impl Kind {
+    /// What a message says it is.
+    pub fn message(self) -> &'static str {
+        match self {
+            Kind::Channel => "message",
+            Kind::Pattern => "pmessage",
+            Kind::Shard => "smessage",
+        }
+    }
+
+    pub fn subscribed(self) -> &'static str {
+        match self {
+            Kind::Channel => "subscribe",
+            Kind::Pattern => "psubscribe",
+            Kind::Shard => "ssubscribe",
+        }
+    }
+
+    pub fn unsubscribed(self) -> &'static str {
+        match self {
+            Kind::Channel => "unsubscribe",
+            Kind::Pattern => "punsubscribe",
+            Kind::Shard => "sunsubscribe",
+        }
+    }
+}
+
+/// Something for each kind.
+#[derive(Default)]
+struct ByKind<T> {
+    channels: T,
+    patterns: T,
+    shards: T,
+}
+
+impl<T> ByKind<T> {
+    fn of(&self, kind: Kind) -> &T {
+        match kind {
+            Kind::Channel => &self.channels,
+            Kind::Pattern => &self.patterns,
+            Kind::Shard => &self.shards,
+        }
+    }
+
+    fn of_mut(&mut self, kind: Kind) -> &mut T {
+        match kind {
+            Kind::Channel => &mut self.channels,
+            Kind::Pattern => &mut self.patterns,
+            Kind::Shard => &mut self.shards,
+        }
+    }
+}
+
+/// What one client listens to.
+#[derive(Default)]
+pub struct Subscriptions(ByKind<BTreeSet<Box<[u8]>>>);
+
+impl Subscriptions {
+    pub fn len(&self, kind: Kind) -> usize {
+        self.0.of(kind).len()
+    }
+
+    pub fn names(&self, kind: Kind) -> impl Iterator<Item = &[u8]> {
+        self.0.of(kind).iter().map(|name| &**name)
+    }
+
+    /// The number a reply about this kind gives: shards are counted by themselves.
+    pub fn count(&self, kind: Kind) -> usize {
+        match kind {
+            Kind::Shard => self.len(Kind::Shard),
+            _ => self.len(Kind::Channel) + self.len(Kind::Pattern),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.count(Kind::Channel) + self.count(Kind::Shard) == 0
+    }
+}
+
+/// A message on its way.
+pub struct Message {
+    kind: Kind,
+    channel: Box<[u8]>,
+    text: Box<[u8]>,
+}
+
+/// The subscribers of each name.
+type Listeners = HashMap<Box<[u8]>, BTreeSet<usize>>;
+
+#[derive(Default)]
+pub struct PubSub {
+    listeners: ByKind<Listeners>,
+    /// Messages that the loop has not delivered yet. There is somebody to receive each.
+    outbox: Vec<Message>,
+}
+
+impl PubSub {
+    /// How many names of a kind somebody listens to.
+    pub fn len(&self, kind: Kind) -> usize {
+        self.listeners.of(kind).len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        [Kind::Channel, Kind::Pattern, Kind::Shard].iter().all(|&kind| self.len(kind) == 0)
+    }
+
+    /// Names of a kind that somebody listens to.
+    pub fn names(&self, kind: Kind) -> impl Iterator<Item = &[u8]> {
+        self.listeners.of(kind).keys().map(|name| &**name)
+    }
+
+    /// How many listen to a name of a kind.
+    pub fn subscribers(&self, kind: Kind, name: &[u8]) -> usize {
+        self.listeners.of(kind).get(name).map_or(0, BTreeSet::len)
+    }
+
+    pub fn subscribe(&mut self, client_key: usize, client: &mut Client, kind: Kind, name: &[u8]) {
+        let own = client.subscriptions.get_or_insert_default();
+        if own.0.of_mut(kind).insert(name.into()) {
+            self.listeners.of_mut(kind).entry(name.into()).or_default().insert(client_key);
+        }
+    }
+
+    pub fn unsubscribe(&mut self, client_key: usize, client: &mut Client, kind: Kind, name: &[u8]) {
+        let Some(own) = &mut client.subscriptions else { return };
+        if own.0.of_mut(kind).remove(name) {
+            self.forget(client_key, kind, name);
+        }
+        if own.is_empty() {
+            client.subscriptions = None;
+        }
+    }
+
+    fn forget(&mut self, client_key: usize, kind: Kind, name: &[u8]) {
+        let listeners = self.listeners.of_mut(kind);
+        let Some(clients) = listeners.get_mut(name) else { return };
+        clients.remove(&client_key);
+        if clients.is_empty() {
+            listeners.remove(name);
+        }
+    }
+
+    /// The client listens to nothing any more.
+    pub fn forget_client(&mut self, client_key: usize, client: &mut Client) {
+        let Some(own) = client.subscriptions.take() else { return };
+        for kind in [Kind::Channel, Kind::Pattern, Kind::Shard] {
+            own.names(kind).for_each(|name| self.forget(client_key, kind, name));
+        }
+    }
+
+    /// Sends a message to those who listen to a channel, or to a pattern that it matches; returns
+    /// how many receive it, counting one twice that listens to both.
+    pub fn publish(&mut self, kind: Kind, channel: &[u8], text: &[u8]) -> usize {
+        let mut receivers = self.subscribers(kind, channel);
+        if kind == Kind::Channel {
+            receivers += self.matching(channel).map(|(_, clients)| clients.len()).sum::<usize>();
+        }
+        if receivers > 0 {
+            self.outbox.push(Message { kind, channel: channel.into(), text: text.into() });
+        }
+        receivers
+    }
+
+    fn matching<'a>(
+        &'a self,
+        channel: &'a [u8],
+    ) -> impl Iterator<Item = (&'a [u8], &'a BTreeSet<usize>)> {
+        let patterns = self.listeners.patterns.iter();
+        patterns
+            .filter(|(pattern, _)| glob::matches(pattern, channel, false))
+            .map(|(pattern, clients)| (&**pattern, clients))
+    }
+
+    #[inline]
+    pub fn has_messages(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+
+    pub fn take_messages(&mut self) -> Vec<Message> {
+        std::mem::take(&mut self.outbox)
+    }
+
+    /// Hands out each receiver of a message with what to send it, which is made for RESP2 and for
+    /// RESP3 at most once for each name that was subscribed to.
+    pub fn deliver(&self, message: &Message, mut send: impl FnMut(usize, &mut Encoded)) {
+        let Message { kind, channel, .. } = message;
+        if let Some(clients) = self.listeners.of(*kind).get(channel) {
+            let mut encoded = Encoded::new(message, None);
+            clients.iter().for_each(|&client_key| send(client_key, &mut encoded));
+        }
+        if *kind == Kind::Channel {
+            for (pattern, clients) in self.matching(channel) {
+                let mut encoded = Encoded::new(message, Some(pattern));
+                clients.iter().for_each(|&client_key| send(client_key, &mut encoded));
+            }
+        }
+    }
+}
+
+/// A message in the form of each protocol, made when it is first wanted.
+pub struct Encoded<'a> {
+    message: &'a Message,
+    pattern: Option<&'a [u8]>,
+    resp2: Option<Vec<u8>>,
+    resp3: Option<Vec<u8>>,
+}
+
+impl<'a> Encoded<'a> {
+    fn new(message: &'a Message, pattern: Option<&'a [u8]>) -> Encoded<'a> {
+        Encoded { message, pattern, resp2: None, resp3: None }
+    }
+
+    pub fn bytes(&mut self, resp3: bool) -> &[u8] {
+        let Encoded { message, pattern, .. } = *self;
+        let form = if resp3 { &mut self.resp3 } else { &mut self.resp2 };
+        form.get_or_insert_with(|| {
+            let mut out = Reply::new(Vec::new(), resp3);
+            let kind = if pattern.is_some() { Kind::Pattern } else { message.kind };
+            out.push(3 + usize::from(pattern.is_some()));
+            out.bulk(kind.message().as_bytes());
+            if let Some(pattern) = pattern {
+                out.bulk(pattern);
+            }
+            out.bulk(&message.channel);
+            out.bulk(&message.text);
+            out.into_buf()
+        })
+    }
+}

@@ -1,0 +1,40 @@
+//! The loop's part in [`pubsub`](crate::server::pubsub): puts messages into the output of those
+//! who listen.
+
+use super::EventLoop;
+use crate::server::Instance;
+use crate::server::client::Closing;
+
+impl EventLoop {
+    /// Delivers what was published. The output of a client whose commands are being executed,
+    /// `busy`, is elsewhere: its messages are kept until its replies are back in place, so they
+    /// come behind the reply of what it has published itself.
+    #[cold]
+    pub(super) fn deliver_messages(&mut self, busy: Option<usize>) {
+        let EventLoop {
+            instance: Instance { server, .. }, pool, with_output, own_messages, ..
+        } = self;
+        let clients = &mut server.clients;
+        for message in server.pubsub.take_messages() {
+            server.pubsub.deliver(&message, |key, encoded| {
+                let Some(client) = clients.get_mut(key) else { return };
+                let bytes = encoded.bytes(client.resp3);
+                if busy == Some(key) {
+                    own_messages.extend_from_slice(bytes);
+                    return;
+                }
+                let Some(conn) = client.conn.as_mut() else { return };
+                if client.closing != Closing::No {
+                    return;
+                }
+                let mut output = conn.take_output(pool);
+                output.extend_from_slice(bytes);
+                conn.put_output(output, pool);
+                if !client.has_output {
+                    client.has_output = true;
+                    with_output.push(key);
+                }
+            });
+        }
+    }
+}
