@@ -7,6 +7,7 @@ pub mod connection;
 pub mod debug;
 mod expiration;
 pub mod hash;
+pub mod hash_expiry;
 pub mod keys;
 pub mod memory;
 mod scan;
@@ -29,6 +30,7 @@ pub const FAMILIES: &[&[Command]] = &[
     keys::COMMANDS,
     string::COMMANDS,
     hash::COMMANDS,
+    hash_expiry::COMMANDS,
     memory::COMMANDS,
     server::COMMANDS,
     config::COMMANDS,

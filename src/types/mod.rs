@@ -79,6 +79,8 @@ impl Inline {
 pub enum Object {
     String(Vec<u8>),
     Hash(hash::Table),
+    /// A hash with fields that expire.
+    ExpiringHash(Box<hash::Expiring>),
 }
 
 impl Object {
@@ -88,6 +90,7 @@ impl Object {
             // Giving back many pages to the kernel takes long, too.
             Object::String(bytes) => 1 + bytes.capacity() / 4096,
             Object::Hash(table) => table.len(),
+            Object::ExpiringHash(hash) => hash.fields.len(),
         }
     }
 }
@@ -98,6 +101,7 @@ impl Object {
         let inside = match self {
             Object::String(bytes) => bytes.capacity(),
             Object::Hash(table) => table.memory(samples),
+            Object::ExpiringHash(hash) => size_of::<hash::Expiring>() + hash.fields.memory(samples),
         };
         size_of::<Object>() + inside
     }
@@ -128,7 +132,7 @@ impl Value<'_> {
             Value::Inline(Inline::Set | Inline::IntSet, _) => Type::Set,
             Value::Inline(Inline::Zset, _) => Type::Zset,
             Value::Object(Object::String(_)) => Type::String,
-            Value::Object(Object::Hash(_)) => Type::Hash,
+            Value::Object(Object::Hash(_) | Object::ExpiringHash(_)) => Type::Hash,
         }
     }
 
@@ -145,6 +149,7 @@ impl Value<'_> {
                 "listpack"
             }
             Value::Object(Object::Hash(_)) => "hashtable",
+            Value::Object(Object::ExpiringHash(hash)) => hash.encoding_name(),
         }
     }
 }

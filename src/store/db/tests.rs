@@ -286,7 +286,7 @@ fn keys_expire_to_the_millisecond_and_are_told_once() {
     assert_eq!((keys.records(0).len(), keys.records(1).len()), (0, 0));
     assert_eq!(keys.expired, 2);
     let told: Vec<(usize, &[u8])> =
-        keys.expired_untold.iter().map(|(db, k)| (*db, &k[..])).collect();
+        keys.expired_untold.iter().map(|expired| (expired.db, &expired.key[..])).collect();
     assert_eq!(told, [(0, &b"read"[..]), (1, b"unread")]);
     assert_eq!((keys.next_expiry(), keys.current()), (None, 0));
 }
