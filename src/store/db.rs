@@ -592,8 +592,8 @@ impl Keyspace {
         keys.chain(fields).min()
     }
 
-    /// Removes keys and fields whose time has come until `out_of_time` says to stop; true if there may be
-    /// more to do.
+    /// Removes keys and fields whose time has come until `out_of_time` says to stop; true if there
+    /// may be more to do.
     pub fn expire_due(&mut self, mut out_of_time: impl FnMut() -> bool) -> bool {
         let selected = self.current;
         let mut more = false;

@@ -289,7 +289,10 @@ mod tests {
 
     fn name(field: u8) -> Vec<u8> {
         // Around the lengths at which the header changes.
-        vec![field; if field % 3 == 0 { 250 + field as usize % 8 } else { field as usize + 1 }]
+        vec![
+            field;
+            if field.is_multiple_of(3) { 250 + field as usize % 8 } else { field as usize + 1 }
+        ]
     }
 
     fn check(entries: &Expiring, model: &Model, now: i64) {
