@@ -143,7 +143,8 @@ pub fn os_message(error: &io::Error) -> String {
 fn reset_statistics(ctx: &mut Ctx) -> Result<(), Error> {
     ctx.server.stats.reset();
     ctx.server.free.forget_freed();
-    (ctx.keys.hits, ctx.keys.misses, ctx.keys.expired) = (0, 0, 0);
+    (ctx.keys.hits, ctx.keys.misses) = (0, 0);
+    (ctx.keys.expired, ctx.keys.expired_fields) = (0, 0);
     ctx.out.ok();
     Ok(())
 }

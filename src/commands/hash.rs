@@ -8,6 +8,7 @@ use crate::base::number::{LongDouble, parse_i64};
 use crate::server::command::{Begin, Command, Find, Group, Keys, READ_KEY, flag::*};
 use crate::server::ctx::Ctx;
 use crate::server::error::Error;
+use crate::store::event::class;
 use crate::store::{Edit, Keyspace, NewValue};
 use crate::types::hash::{self, Hash, Limits};
 use crate::types::{Inline, Slot, Value};
@@ -204,26 +205,29 @@ pub const COMMANDS: &[Command] = &[
     },
 ];
 
+/// The hash in a value, with all its fields.
 #[inline]
-fn hash_of(value: Value<'_>) -> Result<Hash<'_>, Error> {
+pub(super) fn hash_of(value: Value<'_>) -> Result<Hash<'_>, Error> {
     Hash::of(value).ok_or(Error::WRONG_TYPE)
 }
 
-/// The hash at a key, if there is one, read on behalf of a client.
+/// The hash at a key, if there is one, read on behalf of a client: without fields that are due.
 #[inline]
-fn read<'a>(keys: &'a mut Keyspace, key: &[u8]) -> Result<Option<Hash<'a>>, Error> {
-    keys.read(key).map(|view| hash_of(view.value())).transpose()
+pub(super) fn read<'a>(keys: &'a mut Keyspace, key: &[u8]) -> Result<Option<Hash<'a>>, Error> {
+    let now_ms = keys.fields_now();
+    keys.read(key).map(|view| hash_of(view.value()).map(|hash| hash.at(now_ms))).transpose()
 }
 
-/// The hash at a key, for change. A new one is empty, and must not stay so.
+/// The hash at a key, for change. A new one is empty, and must not stay so. Who calls this has
+/// called [`Keyspace::expire_fields`] with the fields it looks at.
 #[inline]
-fn upsert<'a>(keys: &'a mut Keyspace, key: &[u8]) -> Result<Edit<'a>, Error> {
+pub(super) fn upsert<'a>(keys: &'a mut Keyspace, key: &[u8]) -> Result<Edit<'a>, Error> {
     let edit = keys.upsert(key, NewValue::Inline(Inline::Hash, b""));
     hash_of(edit.value())?;
     Ok(edit)
 }
 
-fn limits(ctx: &Ctx) -> Limits {
+pub(super) fn limits(ctx: &Ctx) -> Limits {
     let config = &ctx.server.config;
     Limits { entries: config.hash_max_listpack_entries, value: config.hash_max_listpack_value }
 }
@@ -234,12 +238,14 @@ fn set_fields(ctx: &mut Ctx) -> Result<i64, Error> {
         return Err(Error::arity(&ctx.entry.full_name));
     }
     let limits = limits(ctx);
+    ctx.keys.expire_fields(ctx.args.get(1), ctx.args.from(2).iter().step_by(2));
     let mut edit = upsert(ctx.keys, ctx.args.get(1))?;
     let mut new = 0;
     for at in (2..ctx.args.len()).step_by(2) {
         let is_new = hash::insert(&mut edit, ctx.args.get(at), ctx.args.get(at + 1), &limits);
         new += i64::from(is_new);
     }
+    edit.notify(class::HASH, "hset");
     Ok(new)
 }
 
@@ -258,10 +264,12 @@ fn hmset(ctx: &mut Ctx) -> Result<(), Error> {
 fn hsetnx(ctx: &mut Ctx) -> Result<(), Error> {
     let limits = limits(ctx);
     let (field, value) = (ctx.arg(2), ctx.arg(3));
+    ctx.keys.expire_fields(ctx.args.get(1), std::iter::once(field));
     let mut edit = upsert(ctx.keys, ctx.args.get(1))?;
     let is_new = hash_of(edit.value())?.get(field).is_none();
     if is_new {
         hash::insert(&mut edit, field, value, &limits);
+        edit.notify(class::HASH, "hset");
     }
     ctx.out.int(is_new.into());
     Ok(())
@@ -269,13 +277,17 @@ fn hsetnx(ctx: &mut Ctx) -> Result<(), Error> {
 
 fn hdel(ctx: &mut Ctx) -> Result<(), Error> {
     let mut removed = 0;
+    ctx.keys.expire_fields(ctx.args.get(1), ctx.args.from(2).iter());
     if let Some(mut edit) = ctx.keys.edit(ctx.args.get(1)) {
         hash_of(edit.value())?;
         for field in ctx.args.from(2).iter() {
             removed += i64::from(hash::remove(&mut edit, field));
         }
+        if removed > 0 {
+            edit.notify(class::HASH, "hdel");
+        }
         if hash_of(edit.value())?.is_empty() {
-            edit.remove();
+            edit.remove_emptied();
         }
     }
     ctx.out.int(removed);
@@ -286,6 +298,7 @@ fn hincrby(ctx: &mut Ctx) -> Result<(), Error> {
     let increment = ctx.int_arg(3)?;
     let limits = limits(ctx);
     let field = ctx.arg(2);
+    ctx.keys.expire_fields(ctx.args.get(1), std::iter::once(field));
     // Nothing fails after this if the hash is new: its field counts as 0.
     let mut edit = upsert(ctx.keys, ctx.args.get(1))?;
     let old = match hash_of(edit.value())?.get(field) {
@@ -294,7 +307,8 @@ fn hincrby(ctx: &mut Ctx) -> Result<(), Error> {
     };
     let overflow = Error::Static("ERR increment or decrement would overflow");
     let new = old.checked_add(increment).ok_or(overflow)?;
-    hash::insert(&mut edit, field, itoa::Buffer::new().format(new).as_bytes(), &limits);
+    hash::update(&mut edit, field, itoa::Buffer::new().format(new).as_bytes(), &limits);
+    edit.notify(class::HASH, "hincrby");
     ctx.out.int(new);
     Ok(())
 }
@@ -306,8 +320,10 @@ fn hincrbyfloat(ctx: &mut Ctx) -> Result<(), Error> {
     }
     let limits = limits(ctx);
     let (key, field) = (ctx.arg(1), ctx.arg(2));
+    ctx.keys.expire_fields(key, std::iter::once(field));
     // Nothing fails after this if the hash is new: its field counts as 0.
     let mut edit = upsert(ctx.keys, key)?;
+    let expires = hash_of(edit.value())?.expire_at(field).flatten().is_some();
     let new = match hash_of(edit.value())?.get(field) {
         None => increment,
         Some(text) => {
@@ -319,11 +335,16 @@ fn hincrbyfloat(ctx: &mut Ctx) -> Result<(), Error> {
         return Err(Error::Static("ERR increment would produce NaN or Infinity"));
     }
     let text = new.to_human();
-    hash::insert(&mut edit, field, &text, &limits);
+    hash::update(&mut edit, field, &text, &limits);
+    edit.notify(class::HASH, "hincrbyfloat");
     drop(edit);
     ctx.out.bulk(&text);
-    // Whoever repeats the command must not add with other arithmetic.
-    ctx.propagate([b"HSET", key, field, &text]);
+    // Whoever repeats the command must not add with other arithmetic. Older servers read HSET.
+    if expires {
+        ctx.propagate([b"HSETEX", key, b"KEEPTTL", b"FIELDS", b"1", field, &text]);
+    } else {
+        ctx.propagate([b"HSET", key, field, &text]);
+    }
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! Commands on keys, whatever they hold.
 
-use super::{expiration, scan};
+use super::expiration::{self, Condition};
+use super::scan;
 use crate::base::glob;
 use crate::server::command::{Command, Group, Keys, flag::*};
 use crate::server::ctx::Ctx;
@@ -472,53 +473,30 @@ fn randomkey(ctx: &mut Ctx) -> Result<(), Error> {
     Ok(())
 }
 
-/// On which state of the present expiry a new one depends.
-#[derive(Default)]
-struct Condition {
-    none: bool,
-    some: bool,
-    greater: bool,
-    less: bool,
-}
-
-impl Condition {
-    fn parse(ctx: &Ctx, from: usize) -> Result<Condition, Error> {
-        let mut condition = Condition::default();
-        for at in from..ctx.args.len() {
-            let flag = match () {
-                () if ctx.is_word(at, "nx") => &mut condition.none,
-                () if ctx.is_word(at, "xx") => &mut condition.some,
-                () if ctx.is_word(at, "gt") => &mut condition.greater,
-                () if ctx.is_word(at, "lt") => &mut condition.less,
-                () => return Err(Error::Bytes([b"ERR Unsupported option ", ctx.arg(at)].concat())),
-            };
-            *flag = true;
+/// The conditions of EXPIRE and its relatives, from an argument on.
+fn conditions(ctx: &Ctx, from: usize) -> Result<Condition, Error> {
+    let mut condition = Condition::default();
+    for at in from..ctx.args.len() {
+        if !condition.set(ctx.arg(at)) {
+            return Err(Error::Bytes([b"ERR Unsupported option ", ctx.arg(at)].concat()));
         }
-        let Condition { none, some, greater, less } = condition;
-        if none && (some || greater || less) {
-            return Err(Error::Static(
-                "ERR NX and XX, GT or LT options at the same time are not compatible",
-            ));
-        }
-        if greater && less {
-            return Err(Error::Static("ERR GT and LT options at the same time are not compatible"));
-        }
-        Ok(condition)
     }
-
-    /// A key without expiry lives for ever: later than any time.
-    fn holds(&self, present: Option<i64>, new: i64) -> bool {
-        !(self.none && present.is_some()
-            || self.some && present.is_none()
-            || self.greater && present.is_none_or(|present| new <= present)
-            || self.less && present.is_some_and(|present| new >= present))
+    let Condition { none, some, greater, less } = condition;
+    if none && (some || greater || less) {
+        return Err(Error::Static(
+            "ERR NX and XX, GT or LT options at the same time are not compatible",
+        ));
     }
+    if greater && less {
+        return Err(Error::Static("ERR GT and LT options at the same time are not compatible"));
+    }
+    Ok(condition)
 }
 
 /// EXPIRE and its relatives: the time's unit in milliseconds, and whether it counts from 1970 or
 /// from now.
 fn expire(ctx: &mut Ctx, unit_ms: i64, absolute: bool) -> Result<(), Error> {
-    let condition = Condition::parse(ctx, 3)?;
+    let condition = conditions(ctx, 3)?;
     let start = if absolute { 0 } else { ctx.now_ms() };
     let when = ctx.int_arg(2)?.checked_mul(unit_ms).and_then(|ms| ms.checked_add(start));
     let when = when.ok_or_else(|| expiration::invalid_time(ctx))?;

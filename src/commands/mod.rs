@@ -7,6 +7,7 @@ pub mod connection;
 pub mod debug;
 mod expiration;
 pub mod hash;
+pub mod hash_expiry;
 pub mod keys;
 pub mod memory;
 pub mod pubsub;
@@ -31,6 +32,7 @@ pub const FAMILIES: &[&[Command]] = &[
     keys::COMMANDS,
     string::COMMANDS,
     hash::COMMANDS,
+    hash_expiry::COMMANDS,
     pubsub::COMMANDS,
     transactions::COMMANDS,
     memory::COMMANDS,

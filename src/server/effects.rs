@@ -5,6 +5,7 @@ use super::ctx::Propagation;
 use crate::base::number::push_i64;
 use crate::resp::Args;
 use crate::store::Keyspace;
+use crate::store::db::Expired;
 
 /// Writes changes as commands.
 #[derive(Default)]
@@ -83,12 +84,16 @@ impl Effects {
         }
     }
 
-    /// Writes a DEL for each key that expired since the last call.
+    /// Writes a DEL for each key that expired since the last call, and an HDEL for fields.
     pub fn record_expired(&mut self, log: &mut Vec<u8>, keys: &mut Keyspace) {
-        for (db, key) in keys.expired_untold.drain(..) {
+        for Expired { db, key, fields } in keys.expired_untold.drain(..) {
             self.begin(log, db);
-            log.extend_from_slice(b"*2\r\n$3\r\nDEL\r\n");
+            log.push(b'*');
+            push_i64(log, 2 + fields.len() as i64);
+            log.extend_from_slice(b"\r\n");
+            write_bulk(log, if fields.is_empty() { b"DEL" } else { b"HDEL" });
             write_bulk(log, &key);
+            fields.iter().for_each(|field| write_bulk(log, field));
         }
     }
 

@@ -14,13 +14,15 @@ use crate::base::hash::Seed;
 use crate::base::rng::Rng;
 use crate::base::table::Place;
 use crate::types::string::INLINE_LIMIT;
-use crate::types::{Inline, Object, Slot, Type, Value};
+use crate::types::{Inline, Object, Slot, Type, Value, hash};
 
 #[cfg(test)]
 mod tests;
 
 /// Values whose freeing takes more allocator calls than this are freed elsewhere.
 const FREE_HERE: usize = 64;
+/// Fields of a hash that expire in one piece of work, told as one.
+const FIELDS_AT_ONCE: usize = 64;
 
 /// All databases of a server.
 pub struct Keyspace {
@@ -36,20 +38,31 @@ pub struct Keyspace {
     pub misses: u64,
     /// Keys that went away because their time had come.
     pub expired: u64,
+    /// Fields of hashes that did.
+    pub expired_fields: u64,
     /// Off while a file is loaded: then keys go away by the commands in the file alone.
     pub expiry_enabled: bool,
     /// Off for clients with CLIENT NO-TOUCH.
     pub touch: bool,
     /// What each access writes into a record.
     pub access: Access,
-    /// Expired keys that files and replicas have not been told of yet.
-    pub expired_untold: Vec<(usize, Box<[u8]>)>,
+    /// What expired and files and replicas have not been told of yet.
+    pub expired_untold: Vec<Expired>,
     /// Keys whose changes somebody wants to hear of.
     pub interests: Interests,
     /// What happened to keys, for those who listen.
     pub events: Events,
     /// Large values that are no longer part of any database, to be freed off the loop.
     pub garbage: Vec<Garbage>,
+}
+
+/// A key, or fields of it, that went away because their time had come.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Expired {
+    pub db: usize,
+    pub key: Box<[u8]>,
+    /// The fields of the hash; none for the key as a whole.
+    pub fields: Vec<Box<[u8]>>,
 }
 
 /// Something large to be freed.
@@ -99,6 +112,7 @@ impl Keyspace {
             hits: 0,
             misses: 0,
             expired: 0,
+            expired_fields: 0,
             expiry_enabled: true,
             touch: true,
             access: Access::new(seed_number),
@@ -173,6 +187,12 @@ impl Keyspace {
                 self.expire(place);
                 None
             }
+            _ if self.fields_are_due(self.current)
+                && self.fields_all_due(self.db().view(place)) =>
+            {
+                self.expire_fields_and_key(place);
+                None
+            }
             _ => Some(place),
         }
     }
@@ -181,8 +201,95 @@ impl Keyspace {
         let key: Box<[u8]> = self.db().view(place).key().into();
         self.expired += 1;
         self.events.push(self.current, class::EXPIRED, "expired", &key);
-        self.expired_untold.push((self.current, key));
+        self.expired_untold.push(Expired { db: self.current, key, fields: Vec::new() });
         self.discard(place);
+    }
+
+    /// The time by which fields of hashes are due or not ([`Hash::at`](crate::types::hash::Hash)),
+    /// in milliseconds since 1970.
+    #[inline]
+    pub fn fields_now(&self) -> i64 {
+        if self.expiry_enabled { self.now_ms } else { i64::MIN }
+    }
+
+    /// Whether there are fields in a database that are due and still there.
+    #[inline]
+    fn fields_are_due(&self, db: usize) -> bool {
+        self.dbs[db].next_field() <= self.now_ms && self.expiry_enabled
+    }
+
+    /// Whether a key holds a hash of which every field is due.
+    fn fields_all_due(&self, view: View<'_>) -> bool {
+        let Value::Object(Object::ExpiringHash(hash)) = view.value() else { return false };
+        hash.fields.all_due(self.now_ms)
+    }
+
+    /// Removes a hash with its last fields, all of which are due.
+    fn expire_fields_and_key(&mut self, place: Place) {
+        let view = self.db().view(place);
+        let key: Box<[u8]> = view.key().into();
+        if let Value::Object(Object::ExpiringHash(hash)) = view.value() {
+            self.expired_fields += hash.fields.len() as u64;
+        }
+        self.events.push(self.current, class::HASH, "hexpired", &key);
+        self.events.push(self.current, class::GENERIC, "del", &key);
+        self.expired_untold.push(Expired { db: self.current, key, fields: Vec::new() });
+        self.discard(place);
+    }
+
+    /// Takes fields that are due out of a hash that keeps others, as `take` gives them.
+    fn expire_fields_of(
+        &mut self,
+        place: Place,
+        take: impl FnMut(&mut hash::Expiring) -> Option<Box<[u8]>>,
+    ) {
+        let mut take = take;
+        let Some(Object::ExpiringHash(hash)) = self.db_mut().object_mut(place) else { return };
+        let fields: Vec<_> = std::iter::from_fn(|| take(hash)).collect();
+        if fields.is_empty() {
+            return;
+        }
+        self.db_mut().value_changed(place);
+        self.note_change(place);
+        let key: Box<[u8]> = self.db().view(place).key().into();
+        self.expired_fields += fields.len() as u64;
+        self.events.push(self.current, class::HASH, "hexpired", &key);
+        self.expired_untold.push(Expired { db: self.current, key, fields });
+    }
+
+    /// Removes those of these fields that are due from the hash at a key. A command that changes
+    /// fields does this first, so that what it finds there is live.
+    #[inline]
+    pub fn expire_fields<'f>(&mut self, key: &[u8], fields: impl Iterator<Item = &'f [u8]>) {
+        if self.fields_are_due(self.current) {
+            self.expire_fields_named(key, fields);
+        }
+    }
+
+    #[cold]
+    fn expire_fields_named<'f>(&mut self, key: &[u8], fields: impl Iterator<Item = &'f [u8]>) {
+        let Some(place) = self.locate(key) else { return };
+        let (now, mut fields) = (self.now_ms, fields);
+        self.expire_fields_of(place, |hash| {
+            fields.find_map(|field| {
+                let place = hash.fields.find(field)?;
+                hash.fields.expire_at(place).filter(|ms| *ms <= now)?;
+                hash.fields.remove(place);
+                Some(field.into())
+            })
+        });
+    }
+
+    /// Removes some of the fields that are due of a hash that has such fields.
+    fn expire_some_fields(&mut self, place: Place) {
+        if self.fields_all_due(self.db().view(place)) {
+            return self.expire_fields_and_key(place);
+        }
+        let (now, mut left) = (self.now_ms, FIELDS_AT_ONCE);
+        self.expire_fields_of(place, |hash| {
+            left = left.checked_sub(1)?;
+            hash.fields.take_due(now)
+        });
     }
 
     /// Records what happened to a key of the current database, as one of [`class`].
@@ -467,7 +574,7 @@ impl Keyspace {
     /// A step of SCAN over the current database: hands live records to `visit`.
     pub fn scan<'a>(&'a self, cursor: u64, mut visit: impl FnMut(View<'a>)) -> u64 {
         self.db().scan(cursor, |view| {
-            if self.is_live(&view) {
+            if self.is_live(self.current, &view) {
                 visit(view);
             }
         })
@@ -475,20 +582,24 @@ impl Keyspace {
 
     /// All live records of a database.
     pub fn iter(&self, db: usize) -> impl Iterator<Item = View<'_>> {
-        self.dbs[db].iter().filter(|view| self.is_live(view))
+        self.dbs[db].iter().filter(move |view| self.is_live(db, view))
     }
 
-    fn is_live(&self, view: &View<'_>) -> bool {
-        !self.expiry_enabled || view.expire_at().is_none_or(|at| at > self.now_ms)
+    fn is_live(&self, db: usize, view: &View<'_>) -> bool {
+        !self.expiry_enabled
+            || view.expire_at().is_none_or(|at| at > self.now_ms)
+                && !(self.fields_are_due(db) && self.fields_all_due(*view))
     }
 
-    /// When the next key of any database is due, in milliseconds since 1970.
+    /// When the next key of any database, or field of a hash, is due, in milliseconds since 1970.
     pub fn next_expiry(&self) -> Option<i64> {
-        self.dbs.iter().filter_map(Records::next_time).min()
+        let keys = self.dbs.iter().filter_map(Records::next_time);
+        let fields = self.dbs.iter().map(Records::next_field).filter(|ms| *ms < i64::MAX);
+        keys.chain(fields).min()
     }
 
-    /// Removes keys whose time has come until `out_of_time` says to stop; true if there may be
-    /// more to do.
+    /// Removes keys and fields whose time has come until `out_of_time` says to stop; true if there
+    /// may be more to do.
     pub fn expire_due(&mut self, mut out_of_time: impl FnMut() -> bool) -> bool {
         let selected = self.current;
         let mut more = false;
@@ -503,6 +614,13 @@ impl Keyspace {
                 }
                 steps += 1;
                 if steps.is_multiple_of(64) && out_of_time() {
+                    more = true;
+                    break;
+                }
+            }
+            while let Some(place) = self.dbs[db].hash_due(self.now_ms) {
+                self.expire_some_fields(place);
+                if out_of_time() {
                     more = true;
                     break;
                 }
@@ -575,6 +693,7 @@ impl Edit<'_> {
             return;
         }
         let place = self.place;
+        self.keys.db_mut().value_goes(place);
         let old = self.keys.db_mut().update(place, |record| record.set_value(fitting(value)));
         if let Some(object) = old {
             self.keys.free(object);
@@ -666,6 +785,7 @@ impl Drop for Edit<'_> {
     fn drop(&mut self) {
         if self.changed {
             self.keys.dirty += 1;
+            self.keys.db_mut().value_changed(self.place);
             self.keys.note_change(self.place);
         }
     }

@@ -53,10 +53,14 @@ impl Digest {
         if let Some(string) = Str::of(value) {
             string.with(|bytes| self.mix(bytes));
         } else if let Some(hash) = Hash::of(value) {
-            for (field, value) in hash.iter() {
+            for ((field, value), expire_at) in hash.with_times() {
                 let mut pair = Digest::default();
                 pair.mix(field);
                 pair.mix(value);
+                if expire_at.is_some() {
+                    // Redis 7.4 does.
+                    pair.add(b"!!hexpire!!");
+                }
                 self.add(&pair.0);
             }
         }

@@ -2,7 +2,8 @@
 //!
 //! This is the one place where table words become records. Its invariant: each word in `table`
 //! is a live record that only this structure owns; each record with an expiry is in `wheel` at
-//! the position the record holds. Must not know what a value means, nor what a client is.
+//! the position the record holds; each hash with fields that expire is in `fields` at the time
+//! noted in the hash. Must not know what a value means, nor what a client is.
 #![allow(unsafe_code)]
 
 use super::expiry::{Step, Timed, Wheel};
@@ -12,11 +13,26 @@ use crate::base::prefetch;
 use crate::base::rng::Rng;
 use crate::base::table::{Place, Table};
 use crate::types::Object;
+use crate::types::hash::Expiring;
+use std::collections::BTreeSet;
 
 pub struct Records {
     table: Table,
     wheel: Wheel,
+    /// Hashes with fields that expire: when the first of them does, and the record.
+    fields: BTreeSet<(i64, u64)>,
+    /// The first time in `fields`, or the end of time: every look-up compares it.
+    next_field: i64,
     seed: Seed,
+}
+
+/// The hash in a record, if it has, or had, fields that expire.
+#[inline]
+fn expiring(record: &mut Record) -> Option<&mut Expiring> {
+    match record.object_mut() {
+        Some(Object::ExpiringHash(hash)) => Some(hash),
+        _ => None,
+    }
 }
 
 // SAFETY: records are plain owned memory (objects are Send); nothing is shared between threads.
@@ -45,7 +61,8 @@ impl Timed for Entries {
 impl Records {
     /// An empty set of records whose expiries are later than `now_ms`, mostly.
     pub fn new(seed: Seed, now_ms: i64) -> Records {
-        Records { table: Table::new(), wheel: Wheel::new(now_ms), seed }
+        let (table, wheel) = (Table::new(), Wheel::new(now_ms));
+        Records { table, wheel, fields: BTreeSet::new(), next_field: i64::MAX, seed }
     }
 
     pub fn len(&self) -> usize {
@@ -108,15 +125,80 @@ impl Records {
             let position = self.wheel.insert(time, new.word());
             new.set_wheel_position(position);
         }
+        self.schedule_fields(&mut new);
         let seed = &self.seed;
         self.table.insert(hash, new.word(), |word| seed.hash(record(word).key()))
     }
 
     /// Takes a record out. The caller must put it somewhere else or free it.
     pub fn take(&mut self, place: Place) -> Record {
-        let old = record(self.table.remove(place));
+        let mut old = record(self.table.remove(place));
         self.forget_expiry(old);
+        self.forget_fields(&mut old);
         old
+    }
+
+    /// Makes `fields` true for a record whose value may have changed.
+    #[inline]
+    fn schedule_fields(&mut self, changed: &mut Record) {
+        let word = changed.word();
+        if let Some(hash) = expiring(changed) {
+            self.schedule(word, hash, |hash| hash.fields.earliest());
+        }
+    }
+
+    fn schedule(
+        &mut self,
+        word: u64,
+        hash: &mut Expiring,
+        time: impl FnOnce(&Expiring) -> Option<i64>,
+    ) {
+        let time = time(hash);
+        if hash.scheduled != time {
+            hash.scheduled.into_iter().for_each(|ms| _ = self.fields.remove(&(ms, word)));
+            time.into_iter().for_each(|ms| _ = self.fields.insert((ms, word)));
+            hash.scheduled = time;
+            self.next_field = self.fields.first().map_or(i64::MAX, |first| first.0);
+        }
+    }
+
+    #[inline]
+    fn forget_fields(&mut self, old: &mut Record) {
+        let word = old.word();
+        if let Some(hash) = expiring(old) {
+            self.schedule(word, hash, |_| None);
+        }
+    }
+
+    /// Says that the value of a record has changed in place: fields of a hash may be due earlier
+    /// or later.
+    #[inline]
+    pub fn value_changed(&mut self, place: Place) {
+        self.schedule_fields(&mut record(self.table.get(place)));
+    }
+
+    /// Says that a record is about to lose its value.
+    #[inline]
+    pub fn value_goes(&mut self, place: Place) {
+        self.forget_fields(&mut record(self.table.get(place)));
+    }
+
+    /// When the first field of any hash is due, in milliseconds since 1970; the end of time if
+    /// there is none.
+    #[inline]
+    pub fn next_field(&self) -> i64 {
+        self.next_field
+    }
+
+    /// Hashes that have fields that expire.
+    pub fn with_expiring_fields(&self) -> usize {
+        self.fields.len()
+    }
+
+    /// A hash with fields that are due at `now_ms`, of which the caller must remove some.
+    pub fn hash_due(&self, now_ms: i64) -> Option<Place> {
+        let (_, word) = *self.fields.first().filter(|(ms, _)| *ms <= now_ms)?;
+        self.table.find(self.seed.hash(record(word).key()), |w| w == word)
     }
 
     fn forget_expiry(&mut self, old: Record) {
@@ -136,8 +218,22 @@ impl Records {
             if let Some(time) = changed.expire_at() {
                 self.wheel.replace(time, changed.wheel_position(), changed.word());
             }
+            self.follow_fields(before, &mut changed);
         }
         result
+    }
+
+    /// Makes `fields` true for a record that has moved in memory.
+    #[inline]
+    fn follow_fields(&mut self, before: u64, changed: &mut Record) {
+        let word = changed.word();
+        if let Some(hash) = expiring(changed)
+            && let Some(ms) = hash.scheduled
+            && word != before
+        {
+            self.fields.remove(&(ms, before));
+            self.fields.insert((ms, word));
+        }
     }
 
     /// The object of a large value, to be changed in place.
@@ -157,7 +253,8 @@ impl Records {
 
     /// Gives a record an expiry, another one, or none.
     pub fn set_expire_at(&mut self, place: Place, expire_at: Option<i64>) {
-        let mut changed = record(self.table.get(place));
+        let before = self.table.get(place);
+        let mut changed = record(before);
         self.forget_expiry(changed);
         changed.set_expire_at(expire_at);
         if let Some(time) = expire_at {
@@ -165,6 +262,7 @@ impl Records {
             changed.set_wheel_position(position);
         }
         self.table.replace(place, changed.word());
+        self.follow_fields(before, &mut changed);
     }
 
     /// One step of the wheel: the place of a record that is due at `now_ms`, which the caller
@@ -246,6 +344,15 @@ mod tests {
                 }
             }
             assert_eq!(expiring, self.expiring());
+            let hashes = self.table.iter().filter_map(|word| {
+                let mut own = record(word);
+                let hash = super::expiring(&mut own)?;
+                assert_eq!(hash.scheduled, hash.fields.earliest());
+                hash.scheduled.map(|ms| (ms, word))
+            });
+            assert_eq!(hashes.collect::<BTreeSet<_>>(), self.fields);
+            let first = self.fields.first().map_or(i64::MAX, |first| first.0);
+            assert_eq!(self.next_field, first);
         }
     }
 

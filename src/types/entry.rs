@@ -2,16 +2,21 @@
 //! them. A set's members are fields with an empty value.
 //!
 //! ```text
-//! field  1 byte   length of the field, below 255; 255 says that two lengths of 6 bytes follow
+//! field  1 byte   length of the field, below 254; 255 says that two lengths of 6 bytes follow
 //! value  1 byte   length of the value
 //! field bytes
 //! value bytes
 //! ```
 //!
+//! An entry that expires ([`expiring`]) has a byte of 254 and the time in front, milliseconds since
+//! 1970 in 6 bytes: so a field that is 254 bytes long is written with lengths of 6 bytes, too.
+//!
 //! A table keeps 8 bytes for an entry besides this block, and allocators round blocks up to 8:
 //! a wider header would cost some entries nothing and others 8 bytes. Must not know what the bytes
 //! mean.
 #![allow(unsafe_code)]
+
+pub mod expiring;
 
 use crate::base::hash::Seed;
 use crate::base::rng::Rng;
@@ -26,26 +31,40 @@ pub type Pair<'a> = (&'a [u8], &'a [u8]);
 
 /// The first byte of an entry whose lengths do not fit a byte each.
 const WIDE: u8 = 0xFF;
+/// The first byte of an entry that expires.
+const TIMED: u8 = 0xFE;
 const NARROW_HEADER: usize = 2;
 const LENGTH_BYTES: usize = 6;
 const WIDE_HEADER: usize = 1 + 2 * LENGTH_BYTES;
+const TIME_BYTES: usize = 6;
+/// What an entry that expires has in front.
+const PREFIX: usize = 1 + TIME_BYTES;
 
 /// The lengths an entry's header declares.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Shape {
     field: usize,
     value: usize,
+    /// There is a time in front.
+    timed: bool,
 }
 
 impl Shape {
     #[inline]
     fn is_wide(self) -> bool {
-        self.field >= WIDE as usize || self.value > 0xFF
+        self.field >= TIMED as usize || self.value > 0xFF
     }
 
+    /// Where the lengths are.
+    #[inline]
+    fn lengths_at(self) -> usize {
+        if self.timed { PREFIX } else { 0 }
+    }
+
+    /// Bytes in front of the field.
     #[inline]
     fn header(self) -> usize {
-        if self.is_wide() { WIDE_HEADER } else { NARROW_HEADER }
+        self.lengths_at() + if self.is_wide() { WIDE_HEADER } else { NARROW_HEADER }
     }
 
     fn layout(self) -> Layout {
@@ -62,13 +81,17 @@ impl Shape {
 struct Entry(NonNull<u8>);
 
 impl Entry {
-    fn new(field: &[u8], value: &[u8]) -> Entry {
-        let shape = Shape { field: field.len(), value: value.len() };
+    fn new(field: &[u8], value: &[u8], expire_at: Option<i64>) -> Entry {
+        let timed = expire_at.is_some();
+        let shape = Shape { field: field.len(), value: value.len(), timed };
         // SAFETY: the size is not zero, as there is always a header.
         let pointer = unsafe { alloc(shape.layout()) };
         let Some(pointer) = NonNull::new(pointer) else { handle_alloc_error(shape.layout()) };
         let mut entry = Entry(pointer);
         entry.write_header(shape);
+        if let Some(ms) = expire_at {
+            entry.write_time(ms);
+        }
         entry.write(shape.header(), field);
         entry.write(shape.header() + field.len(), value);
         entry
@@ -103,24 +126,56 @@ impl Entry {
         }
     }
 
+    /// Writes all of a header but the time.
     fn write_header(&mut self, shape: Shape) {
-        if shape.is_wide() {
-            self.write(0, &[WIDE]);
-            self.write(1, &(shape.field as u64).to_le_bytes()[..LENGTH_BYTES]);
-            self.write(1 + LENGTH_BYTES, &(shape.value as u64).to_le_bytes()[..LENGTH_BYTES]);
-        } else {
-            self.write(0, &[shape.field as u8, shape.value as u8]);
+        let at = shape.lengths_at();
+        if shape.timed {
+            self.write(0, &[TIMED]);
         }
+        if shape.is_wide() {
+            let (field, value) = (shape.field as u64, shape.value as u64);
+            self.write(at, &[WIDE]);
+            self.write(at + 1, &field.to_le_bytes()[..LENGTH_BYTES]);
+            self.write(at + 1 + LENGTH_BYTES, &value.to_le_bytes()[..LENGTH_BYTES]);
+        } else {
+            self.write(at, &[shape.field as u8, shape.value as u8]);
+        }
+    }
+
+    /// Writes the time of an entry whose header has one.
+    fn write_time(&mut self, ms: i64) {
+        debug_assert!((0..=MAX_TIME).contains(&ms));
+        self.write(1, &ms.to_le_bytes()[..TIME_BYTES]);
     }
 
     #[inline]
     fn shape(self) -> Shape {
         match *self.slice(0, NARROW_HEADER) {
-            [field, value] if field != WIDE => {
-                Shape { field: field as usize, value: value as usize }
+            [field, value] if field < TIMED => {
+                Shape { field: field as usize, value: value as usize, timed: false }
             }
-            _ => Shape { field: self.length(1), value: self.length(1 + LENGTH_BYTES) },
+            [first, _] => self.rare_shape(first == TIMED),
+            _ => unreachable!("two bytes"),
         }
+    }
+
+    fn rare_shape(self, timed: bool) -> Shape {
+        let at = if timed { PREFIX } else { 0 };
+        match *self.slice(at, NARROW_HEADER) {
+            [field, value] if field < TIMED => {
+                Shape { field: field as usize, value: value as usize, timed }
+            }
+            _ => {
+                let (field, value) = (self.length(at + 1), self.length(at + 1 + LENGTH_BYTES));
+                Shape { field, value, timed }
+            }
+        }
+    }
+
+    /// When the entry expires, in milliseconds since 1970.
+    #[inline]
+    fn expire_at(self) -> Option<i64> {
+        (self.slice(0, 1)[0] == TIMED).then(|| self.length(1) as i64)
     }
 
     fn length(self, at: usize) -> usize {
@@ -145,9 +200,9 @@ impl Entry {
     /// Overwrites the value. The entry may move: the caller must store the new [`Entry::word`].
     fn set_value(&mut self, value: &[u8]) {
         let old = self.shape();
-        let new = Shape { field: old.field, value: value.len() };
+        let new = Shape { value: value.len(), ..old };
         if new.header() != old.header() {
-            let moved = Entry::new(self.field(), value);
+            let moved = Entry::new(self.field(), value, self.expire_at());
             std::mem::replace(self, moved).free();
             return;
         }
@@ -162,12 +217,28 @@ impl Entry {
         self.write(new.header() + new.field, value);
     }
 
+    /// Sets or takes away the time. The entry may move, as in [`Entry::set_value`].
+    fn set_expire_at(&mut self, expire_at: Option<i64>) {
+        match expire_at {
+            Some(ms) if self.shape().timed => self.write_time(ms),
+            None if !self.shape().timed => {}
+            _ => {
+                let (field, value) = self.pair();
+                let moved = Entry::new(field, value, expire_at);
+                std::mem::replace(self, moved).free();
+            }
+        }
+    }
+
     fn free(self) {
         // SAFETY: the block was allocated with this layout, and the caller gives up the only
         // pointer to it.
         unsafe { dealloc(self.0.as_ptr(), self.shape().layout()) };
     }
 }
+
+/// The latest time an entry can have, in milliseconds since 1970.
+pub const MAX_TIME: i64 = (1 << (8 * TIME_BYTES)) - 1;
 
 /// A hash table of entries, each field at most once. It grows and shrinks in bounded steps, and
 /// SCAN's guarantee holds for its cursors.
@@ -209,9 +280,13 @@ impl Entries {
 
     /// Adds an entry for a field that has none, as [`Entries::find`] has just told.
     pub fn insert(&mut self, field: &[u8], value: &[u8]) -> Place {
-        let entry = Entry::new(field, value);
+        self.put(Entry::new(field, value, None))
+    }
+
+    /// Takes in an entry that no table has, for a field that has none.
+    fn put(&mut self, entry: Entry) -> Place {
         let rehash = |word| hash(Entry::from_word(word).field());
-        self.table.insert(hash(field), entry.word(), rehash)
+        self.table.insert(hash(entry.field()), entry.word(), rehash)
     }
 
     pub fn set_value(&mut self, place: Place, value: &[u8]) {
@@ -278,8 +353,8 @@ mod tests {
     const STEPS: usize = if cfg!(miri) { 100 } else { 2000 };
 
     /// Lengths on both sides of those where the header changes.
-    const LENGTHS: [usize; 8] =
-        [0, 1, 14, 254, 255, 256, 257, if cfg!(miri) { 300 } else { 70_000 }];
+    const LENGTHS: [usize; 9] =
+        [0, 1, 14, 253, 254, 255, 256, 257, if cfg!(miri) { 300 } else { 70_000 }];
 
     #[test]
     fn lengths_of_all_sizes_come_back() {
@@ -299,10 +374,13 @@ mod tests {
 
     #[test]
     fn small_entries_have_two_bytes_more_than_their_data() {
-        assert_eq!(Shape { field: 16, value: 32 }.layout().size(), 50);
-        assert_eq!(Shape { field: 254, value: 255 }.layout().size(), 511);
-        assert_eq!(Shape { field: 255, value: 0 }.layout().size(), 268);
-        assert_eq!(Shape { field: 0, value: 256 }.layout().size(), 269);
+        let size = |field, value, timed| Shape { field, value, timed }.layout().size();
+        assert_eq!(size(16, 32, false), 50);
+        assert_eq!(size(253, 255, false), 510);
+        assert_eq!(size(254, 0, false), 267);
+        assert_eq!(size(0, 256, false), 269);
+        assert_eq!(size(16, 32, true), 57);
+        assert_eq!(size(0, 256, true), 276);
     }
 
     #[test]

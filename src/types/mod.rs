@@ -80,6 +80,8 @@ impl Inline {
 pub enum Object {
     String(Vec<u8>),
     Hash(hash::Table),
+    /// A hash with fields that expire.
+    ExpiringHash(Box<hash::Expiring>),
 }
 
 impl Object {
@@ -89,6 +91,7 @@ impl Object {
             // Giving back many pages to the kernel takes long, too.
             Object::String(bytes) => 1 + bytes.capacity() / 4096,
             Object::Hash(table) => table.len(),
+            Object::ExpiringHash(hash) => hash.fields.len(),
         }
     }
 }
@@ -99,6 +102,7 @@ impl Object {
         let inside = match self {
             Object::String(bytes) => bytes.capacity(),
             Object::Hash(table) => table.memory(samples),
+            Object::ExpiringHash(hash) => size_of::<hash::Expiring>() + hash.fields.memory(samples),
         };
         size_of::<Object>() + inside
     }
@@ -129,7 +133,7 @@ impl Value<'_> {
             Value::Inline(Inline::Set | Inline::IntSet, _) => Type::Set,
             Value::Inline(Inline::Zset, _) => Type::Zset,
             Value::Object(Object::String(_)) => Type::String,
-            Value::Object(Object::Hash(_)) => Type::Hash,
+            Value::Object(Object::Hash(_) | Object::ExpiringHash(_)) => Type::Hash,
         }
     }
 
@@ -146,6 +150,7 @@ impl Value<'_> {
                 "listpack"
             }
             Value::Object(Object::Hash(_)) => "hashtable",
+            Value::Object(Object::ExpiringHash(hash)) => hash.encoding_name(),
         }
     }
 }

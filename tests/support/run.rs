@@ -330,7 +330,8 @@ fn text_of(value: &Value) -> Vec<u8> {
     }
 }
 
-/// All data of a server, in few words: the digest, and when each key expires.
+/// All data of a server, in few words: the digest, and when each key and each field of a hash
+/// expires.
 fn data(conn: &mut Conn) -> (String, Vec<(u32, String, i64)>) {
     let digest = conn.text(&["DEBUG", "DIGEST"]);
     let mut expiries = Vec::new();
@@ -341,11 +342,33 @@ fn data(conn: &mut Conn) -> (String, Vec<(u32, String, i64)>) {
             let key = key.bytes().unwrap().to_vec();
             let reply = conn.command(&[b"PEXPIRETIME".as_slice(), &key]);
             let Value::Int(expiry_ms) = reply else { panic!("PEXPIRETIME: {reply:?}") };
+            let name = String::from_utf8_lossy(&key).into_owned();
             if expiry_ms >= 0 {
-                expiries.push((db, String::from_utf8_lossy(&key).into_owned(), expiry_ms));
+                expiries.push((db, name.clone(), expiry_ms));
             }
+            let fields = field_expiries(conn, &key).into_iter();
+            expiries.extend(fields.map(|(field, ms)| (db, format!("{name} {field}"), ms)));
         }
     }
     expiries.sort();
     (digest, expiries)
+}
+
+/// When the fields of the hash at a key expire; nothing for a key of another type.
+fn field_expiries(conn: &mut Conn, key: &[u8]) -> Vec<(String, i64)> {
+    // Large values are tested elsewhere; here it would be a round trip for each of many fields.
+    const MOST: usize = 100;
+    let Value::Array(fields) = conn.command(&[b"HKEYS".as_slice(), key]) else { return Vec::new() };
+    let fields = fields.iter().take(MOST).map(|field| field.bytes().unwrap());
+    let mut expiries = Vec::new();
+    for field in fields {
+        let reply = conn.command(&[b"HPEXPIRETIME".as_slice(), key, b"FIELDS", b"1", field]);
+        // A field may go meanwhile.
+        if let Value::Array(times) = reply
+            && let [Value::Int(ms @ 0..)] = times[..]
+        {
+            expiries.push((String::from_utf8_lossy(field).into_owned(), ms));
+        }
+    }
+    expiries
 }

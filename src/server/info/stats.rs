@@ -22,6 +22,7 @@ pub fn write(lines: &mut Lines, source: Source<'_>) {
     lines.field("sync_full", 0);
     lines.field("sync_partial_ok", 0);
     lines.field("sync_partial_err", 0);
+    lines.field("expired_subkeys", keys.expired_fields);
     lines.field("expired_keys", keys.expired);
     // Keys go when they are due: there is no share of them that lingers, no cycle to look for
     // them, and no limit that it could reach.

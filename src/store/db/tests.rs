@@ -286,7 +286,7 @@ fn keys_expire_to_the_millisecond_and_are_told_once() {
     assert_eq!((keys.records(0).len(), keys.records(1).len()), (0, 0));
     assert_eq!(keys.expired, 2);
     let told: Vec<(usize, &[u8])> =
-        keys.expired_untold.iter().map(|(db, k)| (*db, &k[..])).collect();
+        keys.expired_untold.iter().map(|expired| (expired.db, &expired.key[..])).collect();
     assert_eq!(told, [(0, &b"read"[..]), (1, b"unread")]);
     assert_eq!((keys.next_expiry(), keys.current()), (None, 0));
 }
@@ -381,4 +381,184 @@ fn edits_mark_what_they_change() {
     edit.set_value(text(b"longer"));
     edit.remove();
     assert_eq!(keys.dirty, dirty + 2);
+}
+
+/// A step in the life of hashes whose fields expire, by database and numbers of keys.
+#[derive(Clone, Debug)]
+enum HashOp {
+    /// Sets a field, and when it expires.
+    Set(u8, u8, Option<i64>),
+    Remove(u8, u8),
+    /// The key's own expiry: its record moves in memory.
+    Expire(u8, Option<i64>),
+    Replace(u8),
+    Rename(u8, u8),
+    Copy(u8, usize, u8),
+    Move(u8, usize),
+    Delete(u8),
+    Swap,
+    Flush(usize),
+    Select(usize),
+    Pass(i64),
+    ExpireDue,
+}
+
+fn hash_op() -> impl Strategy<Value = HashOp> {
+    let (key, field) = (0u8..6, 0u8..5);
+    let after = || proptest::option::weighted(0.8, 1i64..60);
+    prop_oneof![
+        10 => (key.clone(), field.clone(), after()).prop_map(|(k, f, ms)| HashOp::Set(k, f, ms)),
+        2 => (key.clone(), field).prop_map(|(k, f)| HashOp::Remove(k, f)),
+        2 => (key.clone(), after()).prop_map(|(k, ms)| HashOp::Expire(k, ms)),
+        1 => key.clone().prop_map(HashOp::Replace),
+        2 => (key.clone(), key.clone()).prop_map(|(from, to)| HashOp::Rename(from, to)),
+        2 => (key.clone(), 0..DBS, key.clone()).prop_map(|(k, db, to)| HashOp::Copy(k, db, to)),
+        2 => (key.clone(), 0..DBS).prop_map(|(k, db)| HashOp::Move(k, db)),
+        1 => key.prop_map(HashOp::Delete),
+        1 => Just(HashOp::Swap),
+        1 => (0usize..30).prop_map(HashOp::Flush),
+        2 => (0..DBS).prop_map(HashOp::Select),
+        4 => (0i64..30).prop_map(HashOp::Pass),
+        2 => Just(HashOp::ExpireDue),
+    ]
+}
+
+/// When the fields of each hash expire, by field.
+type Hashes = BTreeMap<Vec<u8>, BTreeMap<Vec<u8>, Option<i64>>>;
+
+struct HashModel {
+    dbs: [Hashes; DBS],
+    /// When the keys themselves expire.
+    keys: [BTreeMap<Vec<u8>, i64>; DBS],
+    now: i64,
+}
+
+impl HashModel {
+    fn expire(&mut self) {
+        let now = self.now;
+        for (hashes, keys) in self.dbs.iter_mut().zip(&mut self.keys) {
+            hashes.retain(|key, fields| {
+                fields.retain(|_, at| at.is_none_or(|at| at > now));
+                !fields.is_empty() && keys.get(key).is_none_or(|at| *at > now)
+            });
+            keys.retain(|key, _| hashes.contains_key(key));
+        }
+    }
+
+    fn take(&mut self, db: usize, key: &[u8]) -> (BTreeMap<Vec<u8>, Option<i64>>, Option<i64>) {
+        (self.dbs[db].remove(key).unwrap(), self.keys[db].remove(key))
+    }
+
+    fn put(&mut self, db: usize, key: &[u8], value: (BTreeMap<Vec<u8>, Option<i64>>, Option<i64>)) {
+        self.dbs[db].insert(key.to_vec(), value.0);
+        self.keys[db].remove(key);
+        value.1.into_iter().for_each(|at| _ = self.keys[db].insert(key.to_vec(), at));
+    }
+}
+
+fn apply_to_hashes(keys: &mut Keyspace, model: &mut HashModel, op: HashOp) {
+    const LIMITS: hash::Limits = hash::Limits { entries: 3, value: 64 };
+    let db = keys.current();
+    let has = |model: &HashModel, db: usize, key: u8| model.dbs[db].contains_key(&name(key));
+    match op {
+        HashOp::Set(key, field, after) => {
+            let (key, field) = (name(key), vec![field; field as usize + 1]);
+            let at = after.map(|ms| model.now + ms);
+            keys.expire_fields(&key, std::iter::once(&field[..]));
+            let mut edit = keys.upsert(&key, NewValue::Inline(Inline::Hash, b""));
+            hash::insert(&mut edit, &field, b"value", &LIMITS);
+            hash::set_expire_at(&mut edit, &field, at);
+            model.dbs[db].entry(key).or_default().insert(field, at);
+        }
+        HashOp::Remove(key, field) if has(model, db, key) => {
+            let (key, field) = (name(key), vec![field; field as usize + 1]);
+            keys.expire_fields(&key, std::iter::once(&field[..]));
+            let mut edit = keys.edit(&key).unwrap();
+            let removed = hash::remove(&mut edit, &field);
+            assert_eq!(removed, model.dbs[db].get_mut(&key).unwrap().remove(&field).is_some());
+            if hash::Hash::of(edit.value()).unwrap().is_empty() {
+                edit.remove_emptied();
+            }
+        }
+        HashOp::Expire(key, after) if has(model, db, key) => {
+            let at = after.map(|ms| model.now + ms);
+            keys.edit(&name(key)).unwrap().set_expire_at(at);
+            model.keys[db].remove(&name(key));
+            at.into_iter().for_each(|at| _ = model.keys[db].insert(name(key), at));
+        }
+        HashOp::Replace(key) if has(model, db, key) => {
+            keys.edit(&name(key)).unwrap().set_value(NewValue::Inline(Inline::Hash, b"\x11f1"));
+            let fields = BTreeMap::from([(b"f".to_vec(), None)]);
+            model.dbs[db].insert(name(key), fields);
+        }
+        HashOp::Rename(from, to) if has(model, db, from) && from != to => {
+            assert_eq!(keys.rename(&name(from), &name(to), true), Transfer::Done);
+            let value = model.take(db, &name(from));
+            model.put(db, &name(to), value);
+        }
+        HashOp::Copy(from, to_db, to) if has(model, db, from) && (db, from) != (to_db, to) => {
+            assert_eq!(keys.copy_to(&name(from), to_db, &name(to), true), Transfer::Done);
+            let value = model.take(db, &name(from));
+            model.put(db, &name(from), value.clone());
+            model.put(to_db, &name(to), value);
+        }
+        HashOp::Move(key, to) if has(model, db, key) && db != to && !has(model, to, key) => {
+            assert_eq!(keys.move_to(&name(key), to), Transfer::Done);
+            let value = model.take(db, &name(key));
+            model.put(to, &name(key), value);
+        }
+        HashOp::Delete(key) => {
+            assert_eq!(keys.remove(&name(key)), has(model, db, key));
+            model.dbs[db].remove(&name(key));
+        }
+        HashOp::Swap => {
+            keys.swap(0, 1);
+            model.dbs.swap(0, 1);
+            model.keys.swap(0, 1);
+        }
+        HashOp::Flush(db) if db < DBS => {
+            keys.flush(db);
+            model.dbs[db].clear();
+        }
+        HashOp::Select(db) => keys.select(db),
+        HashOp::Pass(ms) => {
+            model.now += ms;
+            keys.set_now(model.now);
+        }
+        HashOp::ExpireDue => while keys.expire_due(|| true) {},
+        _ => {}
+    }
+    model.expire();
+}
+
+proptest! {
+    /// Fields go to the millisecond wherever their hash goes, and the next is always known.
+    #[test]
+    fn fields_expire_wherever_their_hash_goes(
+        ops in proptest::collection::vec(hash_op(), 1..200),
+    ) {
+        let mut keys = keyspace();
+        let mut model = HashModel { dbs: Default::default(), keys: Default::default(), now: START };
+        for op in ops {
+            apply_to_hashes(&mut keys, &mut model, op);
+            let mut first = i64::MAX;
+            for db in 0..DBS {
+                keys.dbs[db].check();
+                let found: Hashes = keys
+                    .iter(db)
+                    .map(|view| {
+                        let hash = hash::Hash::of(view.value()).unwrap().at(model.now);
+                        let times = hash.with_times().map(|((field, _), at)| (field.to_vec(), at));
+                        (view.key().to_vec(), times.collect())
+                    })
+                    .collect();
+                prop_assert_eq!(&found, &model.dbs[db]);
+                let times = model.dbs[db].values().flat_map(|fields| fields.values().flatten());
+                first = first.min(times.min().copied().unwrap_or(i64::MAX));
+            }
+            if first < i64::MAX {
+                prop_assert!(keys.next_expiry().unwrap() <= first);
+            }
+        }
+    }
 }
