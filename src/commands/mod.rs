@@ -12,6 +12,7 @@ pub mod memory;
 mod scan;
 pub mod server;
 pub mod string;
+pub mod zset;
 
 #[cfg(test)]
 mod info_tests;
@@ -29,6 +30,10 @@ pub const FAMILIES: &[&[Command]] = &[
     keys::COMMANDS,
     string::COMMANDS,
     hash::COMMANDS,
+    zset::COMMANDS,
+    zset::range::COMMANDS,
+    zset::pop::COMMANDS,
+    zset::algebra::COMMANDS,
     memory::COMMANDS,
     server::COMMANDS,
     config::COMMANDS,
