@@ -165,9 +165,9 @@ fn zpop(ctx: &mut Ctx, end: End) -> Result<(), Error> {
         return Err(Error::SYNTAX);
     }
     let has_count = ctx.args.len() == 3;
-    let count = if has_count { ctx.int_arg(2)? } else { 1 };
-    let negative = Error::Static("ERR value is out of range, must be positive");
-    let count = usize::try_from(count).map_err(|_| negative)?;
+    let count = if has_count { parse_i64(ctx.arg(2)) } else { Some(1) };
+    let count = count.and_then(|count| usize::try_from(count).ok());
+    let count = count.ok_or(Error::Static("ERR value is out of range, must be positive"))?;
     let Some(edit) = ctx.keys.edit(ctx.args.get(1)) else {
         ctx.out.array(0);
         return Ok(());

@@ -138,7 +138,9 @@ fn check_insert(slot: &mut Loose, model: &mut Model, limits: &Limits, name: &[u8
     assert_eq!(change.is_new(), old.is_none());
     assert_eq!(change.is_update(), old.is_some_and(|old| old != score));
     if old != Some(score) {
-        model.insert(name.to_vec(), score);
+        // The sign of a zero is lost where the set is packed.
+        let is_packed = matches!(slot, Loose::Inline(..));
+        model.insert(name.to_vec(), if is_packed { score + 0.0 } else { score });
     }
 }
 
