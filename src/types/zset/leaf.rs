@@ -79,13 +79,19 @@ impl Leaf {
     #[inline]
     pub fn position(&self, point: &Point) -> usize {
         let tag = point.order().map(|order| self.tag(order));
-        self.entries().partition_point(|entry| match tag {
+        self.entries().partition_point(|entry| self.is_before(*entry, point, tag))
+    }
+
+    /// Whether an element stands before a point whose order has this tag, if it has an order.
+    #[inline]
+    fn is_before(&self, entry: Tagged, point: &Point, tag: Option<u16>) -> bool {
+        match tag {
             Some(tag) if entry.tag() != tag => entry.tag() < tag,
             _ => {
                 let member = entry.member();
                 point.is_behind(member.order(), || member.bytes())
             }
-        })
+        }
     }
 
     /// Adds an element at its place in the order, for which there must be room.
@@ -107,11 +113,10 @@ impl Leaf {
         if at == 0 || at + 1 >= self.len() {
             return false;
         }
-        let bytes = self.entries[at].member().bytes();
-        let [previous, next] = [at - 1, at + 1].map(|at| self.entries[at].member());
-        let point = Point::before(score, bytes);
-        point.is_behind(previous.order(), || previous.bytes())
-            && !point.is_behind(next.order(), || next.bytes())
+        let point = Point::before(score, self.entries[at].member().bytes());
+        let tag = point.order().map(|order| self.tag(order));
+        self.is_before(self.entries[at - 1], &point, tag)
+            && !self.is_before(self.entries[at + 1], &point, tag)
     }
 
     /// Gives an element a score with which it [may stay](Leaf::may_stay).

@@ -59,6 +59,15 @@ struct New<'a> {
     point: Point<'a>,
 }
 
+/// Which elements are to be removed.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    /// The one before a point.
+    Before(&'a Point<'a>),
+    /// Those from a rank on, as far as one leaf holds them, and at most `limit`.
+    Ranks { start: usize, limit: usize },
+}
+
 impl Node {
     fn position(&self, point: &Point) -> usize {
         let mut node = self;
@@ -242,14 +251,20 @@ impl Inner {
         right.refresh();
     }
 
-    /// Removes elements from a rank on, at most `limit` and only those of one leaf; returns how
-    /// many it was.
-    fn remove(&mut self, rank: usize, limit: usize, take: &mut impl FnMut(Member)) -> usize {
-        let (at, rank) = self.branch_of_rank(rank);
+    /// Removes elements of one leaf; returns how many it was.
+    fn remove(&mut self, mut place: Place, take: &mut impl FnMut(Member)) -> usize {
+        let at = match &mut place {
+            Place::Before(point) => self.branch_at(point),
+            Place::Ranks { start, .. } => {
+                let (at, start_there) = self.branch_of_rank(*start);
+                *start = start_there;
+                at
+            }
+        };
         let branch = &mut self.branches[at];
         let removed = match &mut branch.node {
-            Node::Leaf(leaf) => remove_from(leaf, rank, limit, take),
-            Node::Inner(inner) => inner.remove(rank, limit, take),
+            Node::Leaf(leaf) => remove_from(leaf, &place, take),
+            Node::Inner(inner) => inner.remove(place, take),
         };
         branch.count -= removed;
         if branch.count == 0 {
@@ -288,8 +303,14 @@ fn end_of(leaf: &Leaf, new: &New, ends: Ends) -> Option<bool> {
     (behind || ends.left && position == 0).then_some(behind)
 }
 
-fn remove_from(leaf: &mut Leaf, rank: usize, limit: usize, take: &mut impl FnMut(Member)) -> usize {
-    let range = rank..leaf.len().min(rank.saturating_add(limit));
+fn remove_from(leaf: &mut Leaf, place: &Place, take: &mut impl FnMut(Member)) -> usize {
+    let range = match place {
+        Place::Before(point) => {
+            let end = leaf.position(point);
+            end - 1..end
+        }
+        Place::Ranks { start, limit } => *start..leaf.len().min(start.saturating_add(*limit)),
+    };
     leaf.entries()[range.clone()].iter().for_each(|entry| take(entry.member()));
     leaf.remove(range.clone());
     range.len()
@@ -339,17 +360,18 @@ impl Tree {
 
     /// Gives an element another score.
     pub fn rescore(&mut self, member: Member, score: f64) {
-        let point = Point::before(member.score(), member.bytes());
-        if self.rescore_in_place(&point, member, score) {
-            return;
+        let point = Point::behind(member.score(), member.bytes());
+        if !self.rescore_in_place(&point, member, score) {
+            self.remove_at(Place::Before(&point), &mut |removed| {
+                debug_assert!(removed == member);
+            });
+            member.set_score(score);
+            self.insert(member);
         }
-        let rank = self.position(&point);
-        self.remove(rank..rank + 1, |_| ());
-        member.set_score(score);
-        self.insert(member);
     }
 
-    /// Does it if the element stays where it is. It need not find that out in all cases.
+    /// Does it if the element, the one before `point`, stays where it is. It need not find that
+    /// out in all cases.
     fn rescore_in_place(&mut self, point: &Point, member: Member, score: f64) -> bool {
         let mut node = &mut self.root;
         loop {
@@ -359,11 +381,10 @@ impl Tree {
                     node = &mut inner.branches[at].node;
                 }
                 Node::Leaf(leaf) => {
-                    let at = leaf.position(point);
-                    // The first of a leaf is found at the end of the leaf before.
-                    let stays = at < leaf.len() && leaf.may_stay(at, score);
+                    let at = leaf.position(point) - 1;
+                    debug_assert!(leaf.entries()[at].member() == member);
+                    let stays = leaf.may_stay(at, score);
                     if stays {
-                        debug_assert!(leaf.entries()[at].member() == member);
                         leaf.rescore(at, score);
                     }
                     return stays;
@@ -374,16 +395,21 @@ impl Tree {
 
     /// Removes the elements of these ranks, and hands each to `take`.
     pub fn remove(&mut self, ranks: Range<usize>, mut take: impl FnMut(Member)) {
-        let mut left = ranks.end.min(self.len).saturating_sub(ranks.start);
-        while left > 0 {
-            let removed = match &mut self.root {
-                Node::Leaf(leaf) => remove_from(leaf, ranks.start, left, &mut take),
-                Node::Inner(inner) => inner.remove(ranks.start, left, &mut take),
-            };
-            left -= removed;
-            self.len -= removed;
-            self.shrink();
+        let mut limit = ranks.end.min(self.len).saturating_sub(ranks.start);
+        while limit > 0 {
+            limit -= self.remove_at(Place::Ranks { start: ranks.start, limit }, &mut take);
         }
+    }
+
+    /// Removes an element or the run of them that a leaf holds; returns how many.
+    fn remove_at(&mut self, place: Place, take: &mut impl FnMut(Member)) -> usize {
+        let removed = match &mut self.root {
+            Node::Leaf(leaf) => remove_from(leaf, &place, take),
+            Node::Inner(inner) => inner.remove(place, take),
+        };
+        self.len -= removed;
+        self.shrink();
+        removed
     }
 
     /// Drops roots that lead to one node only, or to none.
