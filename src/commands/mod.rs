@@ -15,6 +15,7 @@ mod scan;
 pub mod server;
 pub mod string;
 pub mod transactions;
+pub mod zset;
 
 #[cfg(test)]
 mod info_tests;
@@ -35,6 +36,10 @@ pub const FAMILIES: &[&[Command]] = &[
     hash_expiry::COMMANDS,
     pubsub::COMMANDS,
     transactions::COMMANDS,
+    zset::COMMANDS,
+    zset::range::COMMANDS,
+    zset::pop::COMMANDS,
+    zset::algebra::COMMANDS,
     memory::COMMANDS,
     server::COMMANDS,
     config::COMMANDS,

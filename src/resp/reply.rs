@@ -144,9 +144,13 @@ impl Reply {
     }
 
     pub fn double(&mut self, value: f64) {
-        let mut text = Vec::with_capacity(24);
-        number::push_f64(&mut text, value);
-        self.double_text(&text);
+        if self.resp3 {
+            self.buf.push(b',');
+            number::push_f64(&mut self.buf, value);
+            self.buf.extend_from_slice(b"\r\n");
+        } else {
+            self.bulk_double(value);
+        }
     }
 
     /// A double whose text is given.
@@ -158,6 +162,18 @@ impl Reply {
         } else {
             self.bulk(text);
         }
+    }
+
+    /// A double that is a bulk string in RESP3, too.
+    pub fn bulk_double(&mut self, value: f64) {
+        // The text comes first, as its length is not known before.
+        let start = self.buf.len();
+        number::push_f64(&mut self.buf, value);
+        let end = self.buf.len();
+        self.header(b'$', (end - start) as i64);
+        let header = self.buf.len() - end;
+        self.buf[start..].rotate_right(header);
+        self.buf.extend_from_slice(b"\r\n");
     }
 
     pub fn bool(&mut self, value: bool) {

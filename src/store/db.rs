@@ -314,7 +314,8 @@ impl Keyspace {
         }
     }
 
-    fn free(&mut self, object: Box<Object>) {
+    /// Ends a value that is part of no database: a large one off the loop.
+    pub fn free(&mut self, object: Box<Object>) {
         if object.free_effort() > FREE_HERE {
             self.garbage.push(Garbage::Object(object));
         }
@@ -365,6 +366,13 @@ impl Keyspace {
     pub fn peek(&mut self, key: &[u8]) -> Option<View<'_>> {
         let place = self.locate(key)?;
         Some(self.db().view(place))
+    }
+
+    /// Reads a key without leaving a trace or removing one whose time has come: several can be
+    /// looked at side by side.
+    pub fn view(&self, key: &[u8]) -> Option<View<'_>> {
+        let place = self.db().find(self.seed.hash(key), key)?;
+        Some(self.db().view(place)).filter(|view| self.is_live(self.current, view))
     }
 
     pub fn exists(&mut self, key: &[u8]) -> bool {

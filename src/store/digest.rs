@@ -6,9 +6,11 @@
 
 use super::record::View;
 use super::{Keyspace, table::Records};
+use crate::base::number::push_f64_17;
 use crate::types::Type;
 use crate::types::hash::Hash;
 use crate::types::string::Str;
+use crate::types::zset::Zset;
 use sha1::{Digest as _, Sha1};
 
 /// 20 bytes, all zero at first.
@@ -61,6 +63,16 @@ impl Digest {
                     // Redis 7.4 does.
                     pair.add(b"!!hexpire!!");
                 }
+                self.add(&pair.0);
+            }
+        } else if let Some(zset) = Zset::of(value) {
+            let mut text = Vec::new();
+            for (member, score) in zset.iter() {
+                let mut pair = Digest::default();
+                pair.mix(member);
+                text.clear();
+                push_f64_17(&mut text, score);
+                pair.mix(&text);
                 self.add(&pair.0);
             }
         }

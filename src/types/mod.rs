@@ -11,6 +11,7 @@ pub mod hash;
 pub mod lcs;
 pub mod packed;
 pub mod string;
+pub mod zset;
 
 /// What TYPE answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +83,7 @@ pub enum Object {
     Hash(hash::Table),
     /// A hash with fields that expire.
     ExpiringHash(Box<hash::Expiring>),
+    Zset(zset::Sorted),
 }
 
 impl Object {
@@ -92,6 +94,7 @@ impl Object {
             Object::String(bytes) => 1 + bytes.capacity() / 4096,
             Object::Hash(table) => table.len(),
             Object::ExpiringHash(hash) => hash.fields.len(),
+            Object::Zset(sorted) => sorted.len(),
         }
     }
 }
@@ -103,6 +106,7 @@ impl Object {
             Object::String(bytes) => bytes.capacity(),
             Object::Hash(table) => table.memory(samples),
             Object::ExpiringHash(hash) => size_of::<hash::Expiring>() + hash.fields.memory(samples),
+            Object::Zset(sorted) => sorted.memory(samples),
         };
         size_of::<Object>() + inside
     }
@@ -134,6 +138,7 @@ impl Value<'_> {
             Value::Inline(Inline::Zset, _) => Type::Zset,
             Value::Object(Object::String(_)) => Type::String,
             Value::Object(Object::Hash(_) | Object::ExpiringHash(_)) => Type::Hash,
+            Value::Object(Object::Zset(_)) => Type::Zset,
         }
     }
 
@@ -151,6 +156,7 @@ impl Value<'_> {
             }
             Value::Object(Object::Hash(_)) => "hashtable",
             Value::Object(Object::ExpiringHash(hash)) => hash.encoding_name(),
+            Value::Object(Object::Zset(sorted)) => sorted.encoding_name(),
         }
     }
 }

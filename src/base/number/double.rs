@@ -58,6 +58,41 @@ pub fn push_f64(out: &mut Vec<u8>, value: f64) {
     }
 }
 
+/// Appends the double with 17 significant digits, as C's `%.17g` prints it.
+pub fn push_f64_17(out: &mut Vec<u8>, value: f64) {
+    if !value.is_finite() || value == 0.0 {
+        push_f64(out, value);
+        return;
+    }
+    let text = format!("{:.16e}", value.abs());
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let exponent: i32 = exponent.parse().expect("an exponent is a number");
+    let mantissa = mantissa.trim_end_matches('0');
+    let digits = mantissa.replace('.', "");
+    if value < 0.0 {
+        out.push(b'-');
+    }
+    if !(-4..17).contains(&exponent) {
+        out.extend_from_slice(mantissa.trim_end_matches('.').as_bytes());
+        out.extend_from_slice(if exponent < 0 { b"e-" } else { b"e+" });
+        push_zeros(out, i32::from(exponent.abs() < 10));
+        push_i64(out, i64::from(exponent.abs()));
+    } else if exponent < 0 {
+        out.extend_from_slice(b"0.");
+        push_zeros(out, -exponent - 1);
+        out.extend_from_slice(digits.as_bytes());
+    } else {
+        let before_point = exponent as usize + 1;
+        let (whole, fraction) = digits.split_at(before_point.min(digits.len()));
+        out.extend_from_slice(whole.as_bytes());
+        push_zeros(out, (before_point - whole.len()) as i32);
+        if !fraction.is_empty() {
+            out.push(b'.');
+            out.extend_from_slice(fraction.as_bytes());
+        }
+    }
+}
+
 /// A positive number as `digits * 10^exponent`, without zeros at either end.
 struct Decimal {
     digits: [u8; 17],
@@ -267,6 +302,39 @@ mod tests {
         }
     }
 
+    #[test]
+    fn prints_17_digits_as_c_does() {
+        // The right side is what printf of glibc prints.
+        for (value, expected) in [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (f64::INFINITY, "inf"),
+            (f64::NEG_INFINITY, "-inf"),
+            (1.0, "1"),
+            (-3.5, "-3.5"),
+            (100.0, "100"),
+            (0.1, "0.10000000000000001"),
+            (-1.1, "-1.1000000000000001"),
+            (0.0001, "0.0001"),
+            (0.00012345, "0.00012344999999999999"),
+            (0.00001, "1.0000000000000001e-05"),
+            (1e16, "10000000000000000"),
+            (12345678901234567.0, "12345678901234568"),
+            (1e17, "1e+17"),
+            (1.5e300, "1.5000000000000001e+300"),
+            (-1.7976931348623157e308, "-1.7976931348623157e+308"),
+            (5e-324, "4.9406564584124654e-324"),
+            // Exactly between two texts of 17 digits: the even one.
+            (2.98023223876953125e-08, "2.9802322387695312e-08"),
+            (1.0 + 1.0 / 131_072.0, "1.0000076293945312"),
+            (1.0 + 3.0 / 131_072.0, "1.0000228881835938"),
+        ] {
+            let mut out = Vec::new();
+            push_f64_17(&mut out, value);
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
+    }
+
     proptest! {
         #[test]
         fn reads_back_what_it_printed(bits: u64) {
@@ -274,6 +342,9 @@ mod tests {
             prop_assume!(!value.is_nan());
             let read = parse_f64(pushed(value).as_bytes());
             prop_assert_eq!(read.map(f64::to_bits), Some(bits));
+            let mut out = Vec::new();
+            push_f64_17(&mut out, value);
+            prop_assert_eq!(parse_f64(&out).map(f64::to_bits), Some(bits));
         }
 
         #[test]

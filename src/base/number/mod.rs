@@ -9,6 +9,6 @@ mod integer;
 mod literal;
 mod long_double;
 
-pub use double::{parse_f64, push_f64};
+pub use double::{parse_f64, push_f64, push_f64_17};
 pub use integer::{digits, parse_i64, parse_u64, push_i64};
 pub use long_double::LongDouble;

@@ -486,10 +486,10 @@ group "Data types";
         RUN.no_effect();
     /// Members up to which a sorted set is kept in its compact form.
     "zset-max-listpack-entries" | "zset-max-ziplist-entries" => zset_max_listpack_entries: usize =
-        128, number(0, LONG), RUN.no_effect();
+        128, number(0, LONG), RUN;
     /// Longest member in a compact sorted set.
     "zset-max-listpack-value" | "zset-max-ziplist-value" => zset_max_listpack_value: usize = 64,
-        bytes(0, LONG), RUN.no_effect();
+        bytes(0, LONG), RUN;
     /// Size up to which a HyperLogLog is kept in its sparse form.
     "hll-sparse-max-bytes" => hll_sparse_max_bytes: usize = 3000, bytes(0, LONG), RUN.no_effect();
     /// Size of a stream's nodes; 0 is no limit.
