@@ -207,7 +207,8 @@ impl Keyspace {
         }
     }
 
-    fn free(&mut self, object: Box<Object>) {
+    /// Ends a value that is part of no database: a large one off the loop.
+    pub fn free(&mut self, object: Box<Object>) {
         if object.free_effort() > FREE_HERE {
             self.garbage.push(Garbage::Object(object));
         }
