@@ -11,6 +11,7 @@ pub mod keys;
 pub mod memory;
 mod scan;
 pub mod server;
+pub mod set;
 pub mod string;
 
 #[cfg(test)]
@@ -29,6 +30,8 @@ pub const FAMILIES: &[&[Command]] = &[
     keys::COMMANDS,
     string::COMMANDS,
     hash::COMMANDS,
+    set::COMMANDS,
+    set::ALGEBRA,
     memory::COMMANDS,
     server::COMMANDS,
     config::COMMANDS,

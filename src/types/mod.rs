@@ -9,6 +9,7 @@ pub mod entry;
 pub mod hash;
 pub mod lcs;
 pub mod packed;
+pub mod set;
 pub mod string;
 
 /// What TYPE answers.
@@ -79,6 +80,7 @@ impl Inline {
 pub enum Object {
     String(Vec<u8>),
     Hash(hash::Table),
+    Set(set::Large),
 }
 
 impl Object {
@@ -88,6 +90,7 @@ impl Object {
             // Giving back many pages to the kernel takes long, too.
             Object::String(bytes) => 1 + bytes.capacity() / 4096,
             Object::Hash(table) => table.len(),
+            Object::Set(set) => set.free_effort(),
         }
     }
 }
@@ -98,6 +101,7 @@ impl Object {
         let inside = match self {
             Object::String(bytes) => bytes.capacity(),
             Object::Hash(table) => table.memory(samples),
+            Object::Set(set) => set.memory(samples),
         };
         size_of::<Object>() + inside
     }
@@ -129,6 +133,7 @@ impl Value<'_> {
             Value::Inline(Inline::Zset, _) => Type::Zset,
             Value::Object(Object::String(_)) => Type::String,
             Value::Object(Object::Hash(_)) => Type::Hash,
+            Value::Object(Object::Set(_)) => Type::Set,
         }
     }
 
@@ -145,6 +150,7 @@ impl Value<'_> {
                 "listpack"
             }
             Value::Object(Object::Hash(_)) => "hashtable",
+            Value::Object(Object::Set(set)) => set.encoding_name(),
         }
     }
 }
