@@ -107,6 +107,25 @@ impl Object {
     }
 }
 
+/// What is to be fetched of a large collection in which an element will be looked up soon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ahead {
+    /// The line of its table.
+    Line,
+    /// The element that the line points to.
+    Element,
+}
+
+impl Object {
+    /// Asks the processor to fetch memory.
+    #[inline]
+    pub fn prefetch(&self, element: &[u8], step: Ahead) {
+        if let Object::Set(set) = self {
+            set.prefetch(element, step);
+        }
+    }
+}
+
 /// Allocators hand out blocks of sizes that are multiples of this, in bytes.
 const BLOCK: usize = 16;
 

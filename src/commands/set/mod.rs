@@ -33,6 +33,7 @@ pub const COMMANDS: &[Command] = &[
         keys: &[Keys::at(1, &["RW", "insert"])],
         args: "key member...",
         history: &[("2.4.0", "Takes several members")],
+        element: 2,
         handler: sadd,
         ..BASE
     },
@@ -54,6 +55,7 @@ pub const COMMANDS: &[Command] = &[
         flags: READONLY | FAST,
         keys: &[Keys::at(1, &["RO"])],
         args: "key member",
+        element: 2,
         handler: sismember,
         ..BASE
     },
@@ -78,6 +80,7 @@ pub const COMMANDS: &[Command] = &[
         flags: READONLY | FAST,
         keys: &[READ_KEY],
         args: "key member...",
+        element: 2,
         handler: smismember,
         ..BASE
     },
@@ -126,6 +129,7 @@ pub const COMMANDS: &[Command] = &[
         keys: &[Keys::at(1, &["RW", "delete"])],
         args: "key member...",
         history: &[("2.4.0", "Takes several members")],
+        element: 2,
         handler: srem,
         ..BASE
     },

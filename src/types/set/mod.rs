@@ -13,12 +13,13 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use super::{Inline, Loose, Object, Slot, Value};
+use super::{Ahead, Inline, Loose, Object, Slot, Value};
 use crate::base::number::parse_i64;
 use crate::base::rng::Rng;
 use ints::Ints;
+use itoa::Buffer;
 use packed::Packed;
-use table::{Probe, Table};
+use table::{Place, Probe, Table};
 
 /// A record holds no more of a set than this: the array of the 512 widest integers that
 /// `set-max-intset-entries` allows by default.
@@ -108,6 +109,21 @@ impl Large {
     /// As OBJECT ENCODING calls it.
     pub fn encoding_name(&self) -> &'static str {
         self.name.text()
+    }
+
+    fn find(&self, member: Member<'_>) -> Option<Place> {
+        self.table.find(&Probe::new(member, &mut Buffer::new()))
+    }
+
+    /// Adds a member that is not there.
+    fn add(&mut self, member: Member<'_>) {
+        self.table.insert(&Probe::new(member, &mut Buffer::new()));
+    }
+
+    /// See [`Object::prefetch`].
+    #[inline]
+    pub fn prefetch(&self, member: &[u8], step: Ahead) {
+        self.table.prefetch(&Probe::new(Member::Text(member), &mut Buffer::new()), step);
     }
 
     /// About how many allocations freeing it takes.
@@ -209,9 +225,7 @@ impl<'a> Set<'a> {
         match self.0 {
             Encoding::Ints(ints) => member.int().is_some_and(|n| ints.search(n).is_ok()),
             Encoding::Packed(packed) => member.with_text(|text| packed.search(text).is_ok()),
-            Encoding::Large(large) => {
-                Probe::with(member, |probe| large.table.find(probe)).is_some()
-            }
+            Encoding::Large(large) => large.find(member).is_some(),
         }
     }
 
@@ -335,7 +349,7 @@ fn enlarge<S: Slot>(slot: &mut S, name: Name) {
     }
     let mut large = Large::new(name);
     for member in set_in(slot).iter() {
-        Probe::with(member, |probe| large.table.insert(probe));
+        large.add(member);
     }
     slot.set_object(Object::Set(large));
 }
@@ -344,7 +358,7 @@ fn enlarge<S: Slot>(slot: &mut S, name: Name) {
 fn enlarge_with<S: Slot>(slot: &mut S, name: Name, member: Member<'_>) {
     enlarge(slot, name);
     if let Some(Object::Set(large)) = slot.object_mut() {
-        Probe::with(member, |probe| large.table.insert(probe));
+        large.add(member);
     }
 }
 
@@ -352,17 +366,18 @@ fn enlarge_with<S: Slot>(slot: &mut S, name: Name, member: Member<'_>) {
 #[inline]
 pub fn insert<S: Slot>(slot: &mut S, member: Member<'_>, limits: &Limits) -> bool {
     match set_in(slot).0 {
-        Encoding::Large(_) => Probe::with(member, |probe| {
-            let Encoding::Large(large) = set_in(slot).0 else { return false };
-            if large.table.find(probe).is_some() {
+        Encoding::Large(large) => {
+            let mut digits = Buffer::new();
+            let probe = Probe::new(member, &mut digits);
+            if large.table.find(&probe).is_some() {
                 return false;
             }
             let name = large.name_with(member, limits);
             let Some(Object::Set(large)) = slot.object_mut() else { return false };
             large.name = name;
-            large.table.insert(probe);
+            large.table.insert(&probe);
             true
-        }),
+        }
         Encoding::Packed(_) => member.with_text(|text| insert_packed(slot, member, text, limits)),
         Encoding::Ints(_) => match member.int() {
             Some(number) => insert_int(slot, number, limits),
@@ -434,8 +449,7 @@ pub fn remove<S: Slot>(slot: &mut S, member: Member<'_>) -> bool {
         }
         Encoding::Packed(_) => member.with_text(|text| packed::remove(slot, text)),
         Encoding::Large(large) => {
-            let place = Probe::with(member, |probe| large.table.find(probe));
-            let Some(place) = place else { return false };
+            let Some(place) = large.find(member) else { return false };
             let Some(Object::Set(large)) = slot.object_mut() else { return false };
             large.table.remove(place);
             true

@@ -14,8 +14,11 @@
 
 use super::Member;
 use crate::base::hash::Seed;
+use crate::base::prefetch;
 use crate::base::rng::Rng;
 use crate::base::table::{Table as Words, WORD_LIMIT};
+use crate::types::Ahead;
+use itoa::Buffer;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::collections::HashSet;
 use std::ptr::NonNull;
@@ -167,15 +170,18 @@ enum Form<'a> {
     Text(&'a [u8]),
 }
 
-impl Probe<'_> {
-    /// Does something with the probe of a member.
+impl<'a> Probe<'a> {
+    /// The probe of a member. `digits` is room for the text of a number that has no word.
     #[inline]
-    pub fn with<R>(member: Member<'_>, act: impl FnOnce(&Probe<'_>) -> R) -> R {
-        match member.int().and_then(number_word) {
-            Some(word) => act(&Probe { hash: hash_word(word), form: Form::Number(word) }),
-            None => member
-                .with_text(|text| act(&Probe { hash: hash_text(text), form: Form::Text(text) })),
+    pub fn new(member: Member<'a>, digits: &'a mut Buffer) -> Probe<'a> {
+        if let Some(word) = member.int().and_then(number_word) {
+            return Probe { hash: hash_word(word), form: Form::Number(word) };
         }
+        let text = match member {
+            Member::Int(number) => digits.format(number).as_bytes(),
+            Member::Text(text) => text,
+        };
+        Probe { hash: hash_text(text), form: Form::Text(text) }
     }
 }
 
@@ -208,6 +214,19 @@ impl Table {
             Form::Text(text) => self.words.find(probe.hash, |word| {
                 Block::from_word(word).is_some_and(|block| block.text() == text)
             }),
+        }
+    }
+
+    /// Asks the processor to fetch what [`Table::find`] will look at.
+    #[inline]
+    pub fn prefetch(&self, probe: &Probe<'_>, step: Ahead) {
+        match step {
+            Ahead::Line => self.words.prefetch(probe.hash),
+            Ahead::Element => {
+                if let Some(word) = self.words.candidate(probe.hash) {
+                    prefetch::address(word as usize);
+                }
+            }
         }
     }
 
@@ -306,18 +325,22 @@ mod tests {
     const CASES: u32 = if cfg!(miri) { 4 } else { 256 };
     const STEPS: usize = if cfg!(miri) { 100 } else { 1500 };
 
+    fn find(table: &Table, member: Member<'_>) -> Option<Place> {
+        table.find(&Probe::new(member, &mut Buffer::new()))
+    }
+
     fn insert(table: &mut Table, text: &[u8]) -> bool {
-        Probe::with(Member::Text(text), |probe| {
-            let is_new = table.find(probe).is_none();
-            if is_new {
-                table.insert(probe);
-            }
-            is_new
-        })
+        let mut digits = Buffer::new();
+        let probe = Probe::new(Member::Text(text), &mut digits);
+        let is_new = table.find(&probe).is_none();
+        if is_new {
+            table.insert(&probe);
+        }
+        is_new
     }
 
     fn remove(table: &mut Table, text: &[u8]) -> bool {
-        let place = Probe::with(Member::Text(text), |probe| table.find(probe));
+        let place = find(table, Member::Text(text));
         place.map(|place| table.remove(place)).is_some()
     }
 
@@ -356,7 +379,7 @@ mod tests {
             assert_eq!(contents(&table), [member.clone().into_bytes()].into());
             // A number is the same member as its text.
             if let Ok(number) = member.parse::<i64>() {
-                let found = Probe::with(Member::Int(number), |probe| table.find(probe)).is_some();
+                let found = find(&table, Member::Int(number)).is_some();
                 assert_eq!(found, number.to_string() == member, "{member}");
             }
             assert!(remove(&mut table, member.as_bytes()));
