@@ -37,6 +37,7 @@ const UNSAFE_FILES: &[&str] = &[
     "src/types/entry.rs",
     "src/types/zset/member.rs",
     "src/types/zset/sorted.rs",
+    "src/types/set/table.rs",
 ];
 
 /// Lines of code that may stand between a safety comment and its `unsafe`: the head of a

@@ -11,6 +11,7 @@ use crate::server::{identity, log as server_log, process};
 use crate::store::digest::Digest;
 use crate::store::{NewValue, View};
 use crate::types::hash::Hash;
+use crate::types::set::Set;
 use crate::types::string::Str;
 use crate::types::{Inline, Value};
 use log::{info, warn};
@@ -270,6 +271,10 @@ fn serialized_length(value: Value<'_>) -> usize {
     if let Some(hash) = Hash::of(value) {
         let pairs = hash.iter().map(|(field, value)| string(field) + string(value));
         return count(hash.len()) + pairs.sum::<usize>();
+    }
+    if let Some(set) = Set::of(value) {
+        let members = set.iter().map(|member| member.with_text(string));
+        return count(set.len()) + members.sum::<usize>();
     }
     Str::of(value).map_or(0, |text| text.with(string))
 }

@@ -13,6 +13,7 @@ pub mod memory;
 pub mod pubsub;
 mod scan;
 pub mod server;
+pub mod set;
 pub mod string;
 pub mod transactions;
 pub mod zset;
@@ -40,6 +41,8 @@ pub const FAMILIES: &[&[Command]] = &[
     zset::range::COMMANDS,
     zset::pop::COMMANDS,
     zset::algebra::COMMANDS,
+    set::COMMANDS,
+    set::ALGEBRA,
     memory::COMMANDS,
     server::COMMANDS,
     config::COMMANDS,

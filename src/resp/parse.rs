@@ -60,6 +60,11 @@ impl<'a> Args<'a> {
     pub fn from(&self, index: usize) -> Args<'a> {
         Args { buf: self.buf, spans: &self.spans[index.min(self.spans.len())..] }
     }
+
+    /// The first `count` arguments, or all if there are not so many.
+    pub fn first(&self, count: usize) -> Args<'a> {
+        Args { buf: self.buf, spans: &self.spans[..count.min(self.spans.len())] }
+    }
 }
 
 /// Arguments that are not part of a received buffer.

@@ -188,6 +188,9 @@ pub struct Command {
     pub keys: &'static [Keys],
     /// Asked where `keys` have the flag `variable_flags` or `incomplete`, or do not fit.
     pub find_keys: Option<KeyFinder>,
+    /// The argument that is looked up in the collection at the first key, where its memory is to
+    /// be fetched ahead of time; 0 if there is none.
+    pub element: usize,
     /// Arguments in the notation of the documentation, for instance
     /// `key seconds [NX | XX | GT | LT]`; COMMAND DOCS parses it (`introspect::syntax`).
     pub args: &'static str,
@@ -214,6 +217,7 @@ impl Command {
         categories: &[],
         keys: &[],
         find_keys: None,
+        element: 0,
         args: "",
         tips: &[],
         history: &[],

@@ -17,6 +17,8 @@ use crate::net::conn::{Conn, Input, Pool, READ_SIZE};
 use crate::net::stream::Stream;
 use crate::resp::parse::{self, Limits, Parsed, ProtocolError, Span};
 use crate::resp::{Args, Reply};
+use crate::store::Keyspace;
+use crate::types::Ahead;
 use log::{debug, info, warn};
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -502,6 +504,7 @@ impl EventLoop {
             for cut in batch.commands.iter().filter(|cut| cut.hash != 0) {
                 keys.prefetch_record(db, cut.hash);
             }
+            look_into_collections(keys, db, input, batch);
         }
     }
 
@@ -819,6 +822,20 @@ impl EventLoop {
         }
         if goes_on && self.instance.server.clients.contains(key) {
             self.mark_output(key);
+        }
+    }
+}
+
+/// The same for the elements that commands look up in large collections. Where a batch has none of
+/// these commands, this is a test for each of its commands.
+fn look_into_collections(keys: &Keyspace, db: usize, input: &[u8], batch: &Batch) {
+    for step in [Ahead::Line, Ahead::Element] {
+        for cut in batch.commands.iter().filter(|cut| cut.hash != 0) {
+            let element = cut.entry.map_or(0, |entry| entry.command.element);
+            let args = Args::new(input, &batch.spans[cut.first..cut.last]);
+            if element > 0 && element < args.len() {
+                keys.prefetch_element(db, cut.hash, args.get(element), step);
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::base::hash::Seed;
 use crate::base::rng::Rng;
 use crate::base::table::Place;
 use crate::types::string::INLINE_LIMIT;
-use crate::types::{Inline, Object, Slot, Type, Value, hash};
+use crate::types::{Ahead, Inline, Object, Slot, Type, Value, hash};
 
 #[cfg(test)]
 mod tests;
@@ -171,6 +171,11 @@ impl Keyspace {
     #[inline]
     pub fn prefetch_record(&self, db: usize, hash: u64) {
         self.dbs[db].prefetch_record(hash);
+    }
+
+    #[inline]
+    pub fn prefetch_element(&self, db: usize, hash: u64, element: &[u8], step: Ahead) {
+        self.dbs[db].prefetch_element(hash, element, step);
     }
 
     /// The place of a live key; one whose time has come is removed first.

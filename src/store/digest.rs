@@ -9,6 +9,7 @@ use super::{Keyspace, table::Records};
 use crate::base::number::push_f64_17;
 use crate::types::Type;
 use crate::types::hash::Hash;
+use crate::types::set::Set;
 use crate::types::string::Str;
 use crate::types::zset::Zset;
 use sha1::{Digest as _, Sha1};
@@ -75,6 +76,8 @@ impl Digest {
                 pair.mix(&text);
                 self.add(&pair.0);
             }
+        } else if let Some(set) = Set::of(value) {
+            set.iter().for_each(|member| member.with_text(|text| self.add(text)));
         }
         if view.expire_at().is_some() {
             self.add(b"!!expire!!");

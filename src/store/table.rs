@@ -12,8 +12,8 @@ use crate::base::hash::Seed;
 use crate::base::prefetch;
 use crate::base::rng::Rng;
 use crate::base::table::{Place, Table};
-use crate::types::Object;
 use crate::types::hash::Expiring;
+use crate::types::{Ahead, Object, Value};
 use std::collections::BTreeSet;
 
 pub struct Records {
@@ -105,6 +105,16 @@ impl Records {
     pub fn prefetch_record(&self, hash: u64) {
         if let Some(word) = self.table.candidate(hash) {
             prefetch::address(word as usize);
+        }
+    }
+
+    /// Third and fourth hint: the same within a large collection. Looks into the record already.
+    #[inline]
+    pub fn prefetch_element(&self, hash: u64, element: &[u8], step: Ahead) {
+        // Another key's record does no harm.
+        let Some(word) = self.table.candidate(hash) else { return };
+        if let Value::Object(object) = record(word).value() {
+            object.prefetch(element, step);
         }
     }
 

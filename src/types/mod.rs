@@ -10,6 +10,7 @@ pub mod geo;
 pub mod hash;
 pub mod lcs;
 pub mod packed;
+pub mod set;
 pub mod string;
 pub mod zset;
 
@@ -84,6 +85,7 @@ pub enum Object {
     /// A hash with fields that expire.
     ExpiringHash(Box<hash::Expiring>),
     Zset(zset::Sorted),
+    Set(set::Large),
 }
 
 impl Object {
@@ -95,6 +97,7 @@ impl Object {
             Object::Hash(table) => table.len(),
             Object::ExpiringHash(hash) => hash.fields.len(),
             Object::Zset(sorted) => sorted.len(),
+            Object::Set(set) => set.free_effort(),
         }
     }
 }
@@ -107,8 +110,28 @@ impl Object {
             Object::Hash(table) => table.memory(samples),
             Object::ExpiringHash(hash) => size_of::<hash::Expiring>() + hash.fields.memory(samples),
             Object::Zset(sorted) => sorted.memory(samples),
+            Object::Set(set) => set.memory(samples),
         };
         size_of::<Object>() + inside
+    }
+}
+
+/// What is to be fetched of a large collection in which an element will be looked up soon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ahead {
+    /// The line of its table.
+    Line,
+    /// The element that the line points to.
+    Element,
+}
+
+impl Object {
+    /// Asks the processor to fetch memory.
+    #[inline]
+    pub fn prefetch(&self, element: &[u8], step: Ahead) {
+        if let Object::Set(set) = self {
+            set.prefetch(element, step);
+        }
     }
 }
 
@@ -139,6 +162,7 @@ impl Value<'_> {
             Value::Object(Object::String(_)) => Type::String,
             Value::Object(Object::Hash(_) | Object::ExpiringHash(_)) => Type::Hash,
             Value::Object(Object::Zset(_)) => Type::Zset,
+            Value::Object(Object::Set(_)) => Type::Set,
         }
     }
 
@@ -157,6 +181,7 @@ impl Value<'_> {
             Value::Object(Object::Hash(_)) => "hashtable",
             Value::Object(Object::ExpiringHash(hash)) => hash.encoding_name(),
             Value::Object(Object::Zset(sorted)) => sorted.encoding_name(),
+            Value::Object(Object::Set(set)) => set.encoding_name(),
         }
     }
 }

@@ -476,14 +476,11 @@ group "Data types";
     /// Nodes at each end of a list that are not compressed; 0 compresses none.
     "list-compress-depth" => list_compress_depth: u32 = 0, number(0, INT), RUN.no_effect();
     /// Elements up to which a set of integers is kept as an array.
-    "set-max-intset-entries" => set_max_intset_entries: usize = 512, number(0, LONG),
-        RUN.no_effect();
+    "set-max-intset-entries" => set_max_intset_entries: usize = 512, number(0, LONG), RUN;
     /// Members up to which another set is kept in its compact form.
-    "set-max-listpack-entries" => set_max_listpack_entries: usize = 128, number(0, LONG),
-        RUN.no_effect();
+    "set-max-listpack-entries" => set_max_listpack_entries: usize = 128, number(0, LONG), RUN;
     /// Longest member in a compact set.
-    "set-max-listpack-value" => set_max_listpack_value: usize = 64, number(0, LONG),
-        RUN.no_effect();
+    "set-max-listpack-value" => set_max_listpack_value: usize = 64, number(0, LONG), RUN;
     /// Members up to which a sorted set is kept in its compact form.
     "zset-max-listpack-entries" | "zset-max-ziplist-entries" => zset_max_listpack_entries: usize =
         128, number(0, LONG), RUN;
