@@ -8,6 +8,7 @@ pub mod debug;
 mod expiration;
 pub mod hash;
 pub mod keys;
+pub mod list;
 pub mod memory;
 mod scan;
 pub mod server;
@@ -29,6 +30,7 @@ pub const FAMILIES: &[&[Command]] = &[
     keys::COMMANDS,
     string::COMMANDS,
     hash::COMMANDS,
+    list::COMMANDS,
     memory::COMMANDS,
     server::COMMANDS,
     config::COMMANDS,

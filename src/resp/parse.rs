@@ -51,7 +51,9 @@ impl<'a> Args<'a> {
         &self.buf[span.start..span.start + span.len]
     }
 
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &'a [u8]> + ExactSizeIterator + use<'a> {
+    pub fn iter(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = &'a [u8]> + ExactSizeIterator + Clone + use<'a> {
         let buf = self.buf;
         self.spans.iter().map(move |s| &buf[s.start..s.start + s.len])
     }
@@ -59,6 +61,11 @@ impl<'a> Args<'a> {
     /// The arguments from `index` on.
     pub fn from(&self, index: usize) -> Args<'a> {
         Args { buf: self.buf, spans: &self.spans[index.min(self.spans.len())..] }
+    }
+
+    /// The arguments from `index` on that are before `end`; both must be within.
+    pub fn range(&self, index: usize, end: usize) -> Args<'a> {
+        Args { buf: self.buf, spans: &self.spans[index..end] }
     }
 }
 

@@ -217,10 +217,15 @@ impl Blocked {
 }
 
 impl<'a> Ctx<'a> {
+    /// Whether [`Ctx::block`] can make whoever asks wait.
+    pub fn may_wait(&self) -> bool {
+        self.origin == Origin::Client
+    }
+
     /// The client is to wait, and the command to be executed again when a key has changed. It must
     /// not write a reply. Where nobody may wait (a file), it has its reply at once.
     pub fn block(&mut self, wait: Wait<'a>) {
-        if self.origin != Origin::Client {
+        if !self.may_wait() {
             wait.timeout_reply.write(self.out);
             return;
         }

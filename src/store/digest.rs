@@ -8,6 +8,7 @@ use super::record::View;
 use super::{Keyspace, table::Records};
 use crate::types::Type;
 use crate::types::hash::Hash;
+use crate::types::list::List;
 use crate::types::string::Str;
 use sha1::{Digest as _, Sha1};
 
@@ -59,6 +60,8 @@ impl Digest {
                 pair.mix(value);
                 self.add(&pair.0);
             }
+        } else if let Some(list) = List::of(value) {
+            list.for_each(|element| self.mix(element));
         }
         if view.expire_at().is_some() {
             self.add(b"!!expire!!");

@@ -8,6 +8,7 @@
 pub mod entry;
 pub mod hash;
 pub mod lcs;
+pub mod list;
 pub mod packed;
 pub mod string;
 
@@ -79,6 +80,7 @@ impl Inline {
 pub enum Object {
     String(Vec<u8>),
     Hash(hash::Table),
+    List(list::Chunks),
 }
 
 impl Object {
@@ -88,6 +90,7 @@ impl Object {
             // Giving back many pages to the kernel takes long, too.
             Object::String(bytes) => 1 + bytes.capacity() / 4096,
             Object::Hash(table) => table.len(),
+            Object::List(chunks) => chunks.free_effort(),
         }
     }
 }
@@ -98,6 +101,7 @@ impl Object {
         let inside = match self {
             Object::String(bytes) => bytes.capacity(),
             Object::Hash(table) => table.memory(samples),
+            Object::List(chunks) => chunks.memory(samples),
         };
         size_of::<Object>() + inside
     }
@@ -129,6 +133,7 @@ impl Value<'_> {
             Value::Inline(Inline::Zset, _) => Type::Zset,
             Value::Object(Object::String(_)) => Type::String,
             Value::Object(Object::Hash(_)) => Type::Hash,
+            Value::Object(Object::List(_)) => Type::List,
         }
     }
 
@@ -145,6 +150,8 @@ impl Value<'_> {
                 "listpack"
             }
             Value::Object(Object::Hash(_)) => "hashtable",
+            Value::Object(Object::List(chunks)) if chunks.is_quicklist() => "quicklist",
+            Value::Object(Object::List(_)) => "listpack",
         }
     }
 }
