@@ -207,12 +207,9 @@ impl Blocked {
         self.again
     }
 
-    /// What the client is told when it waits no more.
-    pub fn write_release(&self, release: Release, out: &mut Reply) {
-        match release {
-            Release::TimedOut => self.timeout_reply.write(out),
-            Release::Refused => out.error(b"UNBLOCKED client unblocked via CLIENT UNBLOCK"),
-        }
+    /// What the client is told when its time is up.
+    pub fn write_timeout(&self, out: &mut Reply) {
+        self.timeout_reply.write(out);
     }
 }
 
