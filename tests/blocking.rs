@@ -233,7 +233,9 @@ fn unblocked_by_another_client() {
     let stats = control.text(&["INFO", "commandstats"]);
     let blpop = stats.lines().find(|line| line.starts_with("cmdstat_blpop:")).unwrap();
     assert!(blpop.starts_with("cmdstat_blpop:calls=6,"), "{blpop}");
-    assert!(blpop.trim_end().ends_with("failed_calls=2"), "{blpop}");
+    // Redis 7.0 takes all of them for failed.
+    let is_right = blpop.trim_end().ends_with("failed_calls=2");
+    assert!(is_right || support::run::referee().is_some(), "{blpop}");
     let stats = control.text(&["INFO", "errorstats"]);
     assert!(stats.contains("errorstat_UNBLOCKED:count=6"), "{stats}");
 }
@@ -286,6 +288,10 @@ fn keys_of_other_types() {
     check(&mut control, "RPUSH k 1", Value::Int(1));
     assert_eq!(waiting[0].read(), error(WRONG_TYPE));
     assert_eq!(waiting[1].read(), bulks(&["k", "1"]));
+    if support::run::referee().is_some() {
+        // Before 7.2, Redis did not look at the other keys.
+        return;
+    }
     // The third one finds a hash at its first key.
     check(&mut control, "RPUSH k 2", Value::Int(1));
     assert_eq!(waiting[2].read(), error(WRONG_TYPE));
@@ -429,8 +435,12 @@ fn what_is_recorded_does_not_wait() {
         "RPUSH e 1 2 3",
         "RPOP e 3",
     ];
-    // Redis writes these names as its own strings have them.
-    wait_until_eq(expected.map(String::from).to_vec(), || logged(&server));
+    // Redis 7.0 has its own words for LEFT and RIGHT, in small letters.
+    let upper = |commands: Vec<String>| -> Vec<String> {
+        commands.iter().map(|command| command.to_ascii_uppercase()).collect()
+    };
+    let expected = upper(expected.map(String::from).to_vec());
+    wait_until_eq(expected, || upper(logged(&server)));
 }
 
 // ---------------------------------------------------------------------------------------------

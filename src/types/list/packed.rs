@@ -319,7 +319,7 @@ mod tests {
         assert_eq!(pack([&b""[..]].into_iter()), b"\x00\x00");
         assert_eq!(pack(std::iter::empty()), b"");
         // 200 = 0b11_001000, with six bits in each byte.
-        let long = vec![b'x'; 200];
+        let long = [b'x'; 200];
         let bytes = pack([&long[..], &long[..]].into_iter());
         assert_eq!(bytes.len(), 2 + 200 + 1 + 200 + 2);
         assert_eq!((&bytes[..2], bytes[202]), (&[0x83, 0x88][..], 0));
