@@ -4,7 +4,7 @@ use super::config;
 use crate::base::glob;
 use crate::base::number::{parse_f64, parse_i64};
 use crate::server::command::{Command, Group, Handler, flag::*};
-use crate::server::config::{Allowed, RewriteOptions};
+use crate::server::config::{Allowed, RewriteOptions, read_bytes};
 use crate::server::ctx::{Ctx, Origin, Propagation};
 use crate::server::error::Error;
 use crate::server::{identity, log as server_log, process};
@@ -12,6 +12,7 @@ use crate::store::digest::Digest;
 use crate::store::{NewValue, View};
 use crate::types::hash::Hash;
 use crate::types::set::Set;
+use crate::types::list::List;
 use crate::types::string::Str;
 use crate::types::{Inline, Value};
 use log::{info, warn};
@@ -116,6 +117,14 @@ const SUBCOMMANDS: &[Subcommand] = &[
         "Reply with a value of this type: string, integer, double, bignum, null, array, set, \
          map, attrib, push, verbatim, true, false.",
         protocol,
+    ),
+    sub(
+        "quicklist-packed-threshold",
+        3..=3,
+        "QUICKLIST-PACKED-THRESHOLD <size>",
+        "Understood and without effect: how large an element of a list may be and still share its \
+         chunk follows from list-max-listpack-size.",
+        quicklist_packed_threshold,
     ),
     sub(
         "replybuffer",
@@ -276,6 +285,11 @@ fn serialized_length(value: Value<'_>) -> usize {
         let members = set.iter().map(|member| member.with_text(string));
         return count(set.len()) + members.sum::<usize>();
     }
+    if let Some(list) = List::of(value) {
+        let mut bytes = count(list.len());
+        list.for_each(|element| bytes += string(element));
+        return bytes;
+    }
     Str::of(value).map_or(0, |text| text.with(string))
 }
 
@@ -381,6 +395,16 @@ fn reply_buffer(ctx: &mut Ctx) -> Result<(), Error> {
     } else if !ctx.is_word(2, "resizing") {
         return Err(unknown(ctx));
     }
+    ctx.out.ok();
+    Ok(())
+}
+
+fn quicklist_packed_threshold(ctx: &mut Ctx) -> Result<(), Error> {
+    /// Redis takes no more, as its own form has lengths of 32 bits.
+    const MOST: u64 = (1 << 32) - (1 << 20);
+    let size = read_bytes(ctx.arg(2)).filter(|&size| size <= MOST);
+    let wrong = "ERR argument must be a memory value bigger than 1 and smaller than 4gb";
+    size.ok_or(Error::Static(wrong))?;
     ctx.out.ok();
     Ok(())
 }

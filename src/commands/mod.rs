@@ -9,6 +9,7 @@ mod expiration;
 pub mod hash;
 pub mod hash_expiry;
 pub mod keys;
+pub mod list;
 pub mod memory;
 pub mod pubsub;
 mod scan;
@@ -43,6 +44,7 @@ pub const FAMILIES: &[&[Command]] = &[
     zset::algebra::COMMANDS,
     set::COMMANDS,
     set::ALGEBRA,
+    list::COMMANDS,
     memory::COMMANDS,
     server::COMMANDS,
     config::COMMANDS,

@@ -51,7 +51,9 @@ impl<'a> Args<'a> {
         &self.buf[span.start..span.start + span.len]
     }
 
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &'a [u8]> + ExactSizeIterator + use<'a> {
+    pub fn iter(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = &'a [u8]> + ExactSizeIterator + Clone + use<'a> {
         let buf = self.buf;
         self.spans.iter().map(move |s| &buf[s.start..s.start + s.len])
     }
@@ -64,6 +66,11 @@ impl<'a> Args<'a> {
     /// The first `count` arguments, or all if there are not so many.
     pub fn first(&self, count: usize) -> Args<'a> {
         Args { buf: self.buf, spans: &self.spans[..count.min(self.spans.len())] }
+    }
+
+    /// The arguments from `index` on that are before `end`; both must be within.
+    pub fn range(&self, index: usize, end: usize) -> Args<'a> {
+        Args { buf: self.buf, spans: &self.spans[index..end] }
     }
 }
 

@@ -207,20 +207,22 @@ impl Blocked {
         self.again
     }
 
-    /// What the client is told when it waits no more.
-    pub fn write_release(&self, release: Release, out: &mut Reply) {
-        match release {
-            Release::TimedOut => self.timeout_reply.write(out),
-            Release::Refused => out.error(b"UNBLOCKED client unblocked via CLIENT UNBLOCK"),
-        }
+    /// What the client is told when its time is up.
+    pub fn write_timeout(&self, out: &mut Reply) {
+        self.timeout_reply.write(out);
     }
 }
 
 impl<'a> Ctx<'a> {
+    /// Whether [`Ctx::block`] can make whoever asks wait.
+    pub fn may_wait(&self) -> bool {
+        self.origin == Origin::Client
+    }
+
     /// The client is to wait, and the command to be executed again when a key has changed. It must
     /// not write a reply. Where nobody may wait (a file), it has its reply at once.
     pub fn block(&mut self, wait: Wait<'a>) {
-        if self.origin != Origin::Client {
+        if !self.may_wait() {
             wait.timeout_reply.write(self.out);
             return;
         }

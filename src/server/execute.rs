@@ -1,5 +1,6 @@
 //! Runs one command, for whatever origin: gate, handler, effects, statistics.
 
+use super::blocking::Release;
 use super::client::{Client, ReplyMode};
 use super::command::{Entry, flag};
 use super::ctx::{Ctx, Origin, Propagation};
@@ -33,19 +34,29 @@ pub fn execute(
     if answers == ReplyMode::SkipNext {
         client.reply = ReplyMode::Skip;
     }
-    match admit(server, origin, client_key, request, out.is_resp3()) {
+    let waits = match admit(server, origin, client_key, request, out.is_resp3()) {
         Ok(entry) => run(server, keys, origin, client_key, entry, request, out),
-        Err(refusal) => turn_away(server, keys, client_key, refusal, request.args, out),
-    }
+        Err(refusal) => {
+            turn_away(server, keys, client_key, refusal, request.args, out);
+            false
+        }
+    };
     if answers != ReplyMode::On {
-        silence(&mut server.clients[client_key], out, start);
+        silence(&mut server.clients[client_key], out, start, waits);
     }
 }
 
 /// Takes back a reply that CLIENT REPLY does not want; the command may just have turned replies
 /// on again.
 #[cold]
-fn silence(client: &mut Client, out: &mut Reply, start: usize) {
+fn silence(client: &mut Client, out: &mut Reply, start: usize, waits: bool) {
+    if waits {
+        // It has no reply yet.
+        if client.reply == ReplyMode::Skip {
+            client.reply = ReplyMode::SkipNext;
+        }
+        return;
+    }
     if client.reply != ReplyMode::On {
         out.truncate(start);
     }
@@ -112,13 +123,36 @@ fn reject(server: &mut Server, entry: &Entry, error: Error) -> Refusal {
     }
 }
 
+/// Ends a command that waited without its having been executed again.
+pub fn release(server: &mut Server, client_key: usize, release: Release, out: &mut Reply) {
+    let start = out.len();
+    let client = &mut server.clients[client_key];
+    let Some(blocked) = &client.blocked else { return };
+    let counts = &mut server.stats.commands[blocked.entry.id];
+    counts.calls += 1;
+    server.stats.total_commands += 1;
+    match release {
+        Release::TimedOut => blocked.write_timeout(out),
+        Release::Refused => {
+            counts.failed += 1;
+            let error = Error::Static("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+            refuse(server, &error, out);
+        }
+    }
+    let client = &mut server.clients[client_key];
+    if client.reply == ReplyMode::SkipNext {
+        client.reply = ReplyMode::Skip;
+    }
+    silence(client, out, start, false);
+}
+
 fn refuse(server: &mut Server, error: &Error, out: &mut Reply) {
     let text = error.text();
     server.stats.count_error(&text);
     out.error(&text);
 }
 
-/// Runs an admitted command's handler, and records what it did.
+/// Runs an admitted command's handler, and records what it did; true if the client is to wait.
 #[inline]
 fn run(
     server: &mut Server,
@@ -128,7 +162,7 @@ fn run(
     entry: &'static Entry,
     request: Request<'_>,
     out: &mut Reply,
-) {
+) -> bool {
     let start = out.len();
     let client = &mut server.clients[client_key];
     let db = client.db;
@@ -162,13 +196,14 @@ fn run(
     let ns = server.advance_clock(keys, origin);
     if waits {
         // It counts when it has its reply.
-        return;
+        return true;
     }
     let stats = &mut server.stats;
     stats.total_commands += 1;
     let counts = &mut stats.commands[entry.id];
     counts.calls += 1;
     counts.ns += ns;
+    false
 }
 
 /// The gate: finds the command and says whether it may run now.

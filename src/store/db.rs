@@ -71,6 +71,12 @@ pub enum Garbage {
     Database(Records),
 }
 
+impl From<Object> for Garbage {
+    fn from(object: Object) -> Garbage {
+        Garbage::Object(Box::new(object))
+    }
+}
+
 impl Garbage {
     /// How many values it holds, for statistics.
     pub fn count(&self) -> usize {

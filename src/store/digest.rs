@@ -10,6 +10,7 @@ use crate::base::number::push_f64_17;
 use crate::types::Type;
 use crate::types::hash::Hash;
 use crate::types::set::Set;
+use crate::types::list::List;
 use crate::types::string::Str;
 use crate::types::zset::Zset;
 use sha1::{Digest as _, Sha1};
@@ -78,6 +79,8 @@ impl Digest {
             }
         } else if let Some(set) = Set::of(value) {
             set.iter().for_each(|member| member.with_text(|text| self.add(text)));
+        } else if let Some(list) = List::of(value) {
+            list.for_each(|element| self.mix(element));
         }
         if view.expire_at().is_some() {
             self.add(b"!!expire!!");

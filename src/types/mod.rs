@@ -9,6 +9,7 @@ pub mod entry;
 pub mod geo;
 pub mod hash;
 pub mod lcs;
+pub mod list;
 pub mod packed;
 pub mod set;
 pub mod string;
@@ -86,6 +87,7 @@ pub enum Object {
     ExpiringHash(Box<hash::Expiring>),
     Zset(zset::Sorted),
     Set(set::Large),
+    List(list::Chunks),
 }
 
 impl Object {
@@ -98,6 +100,7 @@ impl Object {
             Object::ExpiringHash(hash) => hash.fields.len(),
             Object::Zset(sorted) => sorted.len(),
             Object::Set(set) => set.free_effort(),
+            Object::List(chunks) => chunks.free_effort(),
         }
     }
 }
@@ -111,6 +114,7 @@ impl Object {
             Object::ExpiringHash(hash) => size_of::<hash::Expiring>() + hash.fields.memory(samples),
             Object::Zset(sorted) => sorted.memory(samples),
             Object::Set(set) => set.memory(samples),
+            Object::List(chunks) => chunks.memory(samples),
         };
         size_of::<Object>() + inside
     }
@@ -163,6 +167,7 @@ impl Value<'_> {
             Value::Object(Object::Hash(_) | Object::ExpiringHash(_)) => Type::Hash,
             Value::Object(Object::Zset(_)) => Type::Zset,
             Value::Object(Object::Set(_)) => Type::Set,
+            Value::Object(Object::List(_)) => Type::List,
         }
     }
 
@@ -182,6 +187,8 @@ impl Value<'_> {
             Value::Object(Object::ExpiringHash(hash)) => hash.encoding_name(),
             Value::Object(Object::Zset(sorted)) => sorted.encoding_name(),
             Value::Object(Object::Set(set)) => set.encoding_name(),
+            Value::Object(Object::List(chunks)) if chunks.is_quicklist() => "quicklist",
+            Value::Object(Object::List(_)) => "listpack",
         }
     }
 }

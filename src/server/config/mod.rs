@@ -38,7 +38,7 @@ pub use table::{Config, Directive, Support, TABLE, Traits};
 pub use values::{
     AclPubsubDefault, Allowed, AppendFsync, ClientMemory, Declaration, DisklessLoad, EndpointType,
     Kind, LogLevel, MaxmemoryPolicy, OomScoreAdj, Place, PropagationError, SanitizeDumpPayload,
-    Supervised, SyslogFacility, TlsAuthClients, Unit,
+    Supervised, SyslogFacility, TlsAuthClients, Unit, read_bytes,
 };
 
 /// Directives that Redis still reads and that have no meaning any more, each with one word.

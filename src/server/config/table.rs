@@ -472,9 +472,9 @@ group "Data types";
     /// Size of a list's nodes: so many elements, or from -1 to -5 so many bytes (4, 8, 16, 32,
     /// 64 kb).
     "list-max-listpack-size" | "list-max-ziplist-size" => list_max_listpack_size: i32 = -2,
-        number(i32::MIN as i128, INT), RUN.no_effect();
+        number(i32::MIN as i128, INT), RUN;
     /// Nodes at each end of a list that are not compressed; 0 compresses none.
-    "list-compress-depth" => list_compress_depth: u32 = 0, number(0, INT), RUN.no_effect();
+    "list-compress-depth" => list_compress_depth: u32 = 0, number(0, INT), RUN;
     /// Elements up to which a set of integers is kept as an array.
     "set-max-intset-entries" => set_max_intset_entries: usize = 512, number(0, LONG), RUN;
     /// Members up to which another set is kept in its compact form.

@@ -215,7 +215,7 @@ fn read_octal(word: &[u8]) -> Option<i128> {
 }
 
 /// Bytes with an optional unit. What does not fit 64 bits is refused, not wrapped.
-fn read_bytes(word: &[u8]) -> Option<u64> {
+pub fn read_bytes(word: &[u8]) -> Option<u64> {
     let digits = word.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (number, unit) = word.split_at(digits);
     let factor: u64 = match unit.to_ascii_lowercase().as_slice() {

@@ -7,7 +7,7 @@ use crate::server::Instance;
 use crate::server::blocking::Release;
 use crate::server::client::Closing;
 use crate::server::ctx::Origin;
-use crate::server::execute::{Request, execute};
+use crate::server::execute::{self, Request, execute};
 
 impl EventLoop {
     /// Whether somebody else has to hear of what a command did.
@@ -101,10 +101,11 @@ impl EventLoop {
 
     /// Ends a client's waiting without its having been served.
     fn release(&mut self, key: usize, release: Release) {
-        let Some(client) = self.instance.server.clients.get_mut(key) else { return };
-        let (Some(blocked), Some(conn)) = (&client.blocked, &mut client.conn) else { return };
+        let server = &mut self.instance.server;
+        let Some(client) = server.clients.get_mut(key) else { return };
+        let (Some(_), Some(conn)) = (&client.blocked, &mut client.conn) else { return };
         let mut out = Reply::new(conn.take_output(&mut self.pool), client.resp3);
-        blocked.write_release(release, &mut out);
+        execute::release(server, key, release, &mut out);
         self.put_output(key, out);
         self.end_wait(key);
     }
