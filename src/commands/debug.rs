@@ -11,6 +11,7 @@ use crate::server::{identity, log as server_log, process};
 use crate::store::digest::Digest;
 use crate::store::{NewValue, View};
 use crate::types::hash::Hash;
+use crate::types::stream::{Entry, Stream};
 use crate::types::string::Str;
 use crate::types::{Inline, Value};
 use log::{info, warn};
@@ -270,6 +271,14 @@ fn serialized_length(value: Value<'_>) -> usize {
     if let Some(hash) = Hash::of(value) {
         let pairs = hash.iter().map(|(field, value)| string(field) + string(value));
         return count(hash.len()) + pairs.sum::<usize>();
+    }
+    if let Some(stream) = Stream::of(value) {
+        let id = 16;
+        let entry = |entry: Entry<'_>| {
+            let pairs = entry.pairs().map(|(field, value)| string(field) + value.with(string));
+            id + pairs.sum::<usize>()
+        };
+        return count(stream.log.nodes()) + stream.log.iter().map(entry).sum::<usize>();
     }
     Str::of(value).map_or(0, |text| text.with(string))
 }

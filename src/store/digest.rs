@@ -8,6 +8,7 @@ use super::record::View;
 use super::{Keyspace, table::Records};
 use crate::types::Type;
 use crate::types::hash::Hash;
+use crate::types::stream::Stream;
 use crate::types::string::Str;
 use sha1::{Digest as _, Sha1};
 
@@ -58,6 +59,14 @@ impl Digest {
                 pair.mix(field);
                 pair.mix(value);
                 self.add(&pair.0);
+            }
+        } else if let Some(stream) = Stream::of(value) {
+            for entry in stream.log.iter() {
+                entry.id.with_separator(b'.', |id| self.mix(id));
+                for (field, value) in entry.pairs() {
+                    self.mix(field);
+                    value.with(|bytes| self.mix(bytes));
+                }
             }
         }
         if view.expire_at().is_some() {

@@ -9,6 +9,7 @@ pub mod entry;
 pub mod hash;
 pub mod lcs;
 pub mod packed;
+pub mod stream;
 pub mod string;
 
 /// What TYPE answers.
@@ -79,6 +80,8 @@ impl Inline {
 pub enum Object {
     String(Vec<u8>),
     Hash(hash::Table),
+    /// In a box of its own, so that other objects need not be as large.
+    Stream(Box<stream::Stream>),
 }
 
 impl Object {
@@ -88,6 +91,7 @@ impl Object {
             // Giving back many pages to the kernel takes long, too.
             Object::String(bytes) => 1 + bytes.capacity() / 4096,
             Object::Hash(table) => table.len(),
+            Object::Stream(stream) => stream.free_effort(),
         }
     }
 }
@@ -98,6 +102,7 @@ impl Object {
         let inside = match self {
             Object::String(bytes) => bytes.capacity(),
             Object::Hash(table) => table.memory(samples),
+            Object::Stream(stream) => stream.memory(samples),
         };
         size_of::<Object>() + inside
     }
@@ -129,6 +134,7 @@ impl Value<'_> {
             Value::Inline(Inline::Zset, _) => Type::Zset,
             Value::Object(Object::String(_)) => Type::String,
             Value::Object(Object::Hash(_)) => Type::Hash,
+            Value::Object(Object::Stream(_)) => Type::Stream,
         }
     }
 
@@ -145,6 +151,7 @@ impl Value<'_> {
                 "listpack"
             }
             Value::Object(Object::Hash(_)) => "hashtable",
+            Value::Object(Object::Stream(_)) => "stream",
         }
     }
 }
