@@ -11,6 +11,7 @@ pub mod keys;
 pub mod memory;
 mod scan;
 pub mod server;
+pub mod stream;
 pub mod string;
 
 #[cfg(test)]
@@ -29,6 +30,12 @@ pub const FAMILIES: &[&[Command]] = &[
     keys::COMMANDS,
     string::COMMANDS,
     hash::COMMANDS,
+    stream::add::COMMANDS,
+    stream::range::COMMANDS,
+    stream::read::COMMANDS,
+    stream::group::COMMANDS,
+    stream::pending::COMMANDS,
+    stream::info::COMMANDS,
     memory::COMMANDS,
     server::COMMANDS,
     config::COMMANDS,
