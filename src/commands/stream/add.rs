@@ -220,7 +220,7 @@ fn xadd(ctx: &mut Ctx) -> Result<(), Error> {
     let exact = trim.and_then(|trim| trim_with(&mut edit, &trim).1);
     drop(edit);
     write_id(ctx.out, id);
-    let new_id = (!matches!(options.id, NewId::Given(_))).then(|| (options.id_at, id.text()));
+    let new_id = (!matches!(options.id, NewId::Given(_))).then_some((options.id_at, id));
     propagate_exactly(ctx, options.trim.as_ref(), exact, new_id);
     Ok(())
 }
@@ -263,21 +263,21 @@ fn propagate_exactly(
     ctx: &mut Ctx,
     trim: Option<&TrimOption>,
     exact: Option<Vec<u8>>,
-    new_id: Option<(usize, Vec<u8>)>,
+    new_id: Option<(usize, StreamId)>,
 ) {
     if exact.is_none() && new_id.is_none() {
         return;
     }
-    let threshold = trim.map(|trim| trim.at).zip(exact.as_deref());
-    let mut words: Vec<&[u8]> = ctx.args.iter().collect();
-    if let Some((at, text)) = threshold {
-        words[at - 1] = b"=";
-        words[at] = text;
+    let threshold_at = trim.map_or(0, |trim| trim.at);
+    let mut command = OwnedArgs::default();
+    for (at, word) in ctx.args.iter().enumerate() {
+        match (&exact, new_id) {
+            (Some(_), _) if at + 1 == threshold_at => command.push(b"="),
+            (Some(text), _) if at == threshold_at => command.push(text),
+            (_, Some((id_at, id))) if at == id_at => id.with_text(|text| command.push(text)),
+            _ => command.push(word),
+        }
     }
-    if let Some((at, text)) = &new_id {
-        words[*at] = text;
-    }
-    let command: OwnedArgs = words.into_iter().collect();
     ctx.propagation = Propagation::Rewritten(vec![command]);
 }
 

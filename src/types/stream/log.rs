@@ -135,6 +135,7 @@ impl Log {
     }
 
     fn put<'a>(&mut self, id: StreamId, pairs: impl Pairs<'a>, payload: usize, limits: &Limits) {
+        let mut memory = Vec::new();
         if let Some(mut tail) = self.nodes.last_entry() {
             let base = *tail.key();
             let node = tail.get_mut();
@@ -142,9 +143,9 @@ impl Log {
                 node.push(base, id, pairs);
                 return;
             }
-            node.seal();
+            memory = node.seal();
         }
-        let mut node = Node::new(id, pairs.clone());
+        let mut node = Node::new(id, pairs.clone(), memory);
         node.push(id, id, pairs);
         self.nodes.insert(id, node);
     }
@@ -174,8 +175,7 @@ impl Log {
     pub fn range_back(&self, start: StreamId, end: StreamId) -> impl Iterator<Item = Entry<'_>> {
         self.nodes_between(start, end)
             .rev()
-            // A node can be walked forwards only.
-            .flat_map(|(base, node)| node.entries(base).collect::<Vec<_>>().into_iter().rev())
+            .flat_map(|(base, node)| node.entries_back(base))
             .skip_while(move |entry| entry.id > end)
             .take_while(move |entry| entry.id >= start)
     }

@@ -50,6 +50,9 @@ pub struct Limits {
 /// is one.
 const NODE_BYTES_MAX: usize = 1 << 20;
 
+/// Larger memory is not handed on from node to node: the next entries may be small.
+const REUSED_BYTES_MAX: usize = 8192;
+
 /// Fields with their values, as an entry's maker gives them.
 pub trait Pairs<'a>: Iterator<Item = (&'a [u8], &'a [u8])> + ExactSizeIterator + Clone {}
 impl<'a, T: Iterator<Item = (&'a [u8], &'a [u8])> + ExactSizeIterator + Clone> Pairs<'a> for T {}
@@ -133,11 +136,13 @@ fn take_value<'a>(bytes: &'a [u8], at: &mut usize) -> Str<'a> {
 
 impl Node {
     /// A node for entries from `first` on, with these fields as the ones entries may share.
-    pub fn new<'a>(first: StreamId, pairs: impl Pairs<'a>) -> Node {
+    /// `bytes` is memory that may be used again.
+    pub fn new<'a>(first: StreamId, pairs: impl Pairs<'a>, mut bytes: Vec<u8>) -> Node {
         let names = pairs.map(|(name, _)| name);
         // Names and values are about as long, as a rule.
         let size: usize = names.clone().map(|name| 2 * name.len() + 4).sum();
-        let mut bytes = Vec::with_capacity(size + 8);
+        bytes.clear();
+        bytes.reserve(size + 8);
         push_varint(&mut bytes, names.len());
         let mut listpack_bytes =
             listpack::EMPTY + listpack::integer(names.len() as i64) + listpack::integer(0);
@@ -181,9 +186,13 @@ impl Node {
             && (limits.entries == 0 || entries < limits.entries)
     }
 
-    /// Gives back memory held for further entries: there will be none.
-    pub fn seal(&mut self) {
-        self.bytes.shrink_to_fit();
+    /// Keeps no memory for further entries: there will be none. Returns what the next node can
+    /// use.
+    pub fn seal(&mut self) -> Vec<u8> {
+        // Shrinking would not do: an allocator may leave half of a block unused rather than move.
+        let exact = self.bytes.as_slice().to_vec();
+        let old = std::mem::replace(&mut self.bytes, exact);
+        if old.capacity() <= REUSED_BYTES_MAX { old } else { Vec::new() }
     }
 
     /// Whether these are the node's fields, in their order.
@@ -235,6 +244,20 @@ impl Node {
 
     pub fn entries(&self, base: StreamId) -> Entries<'_> {
         Entries { node: self, base, at: self.entries_at as usize }
+    }
+
+    /// The same from the last one back. Entries can be walked forwards only: where they are is
+    /// found out first.
+    pub fn entries_back(&self, base: StreamId) -> impl Iterator<Item = Entry<'_>> {
+        let mut starts = Vec::with_capacity(self.live as usize);
+        let mut at = self.entries_at as usize;
+        while at < self.bytes.len() {
+            starts.push(at as u32);
+            let head = varint(&self.bytes, &mut at);
+            at += head >> 1;
+        }
+        let entry_at = move |at| Entries { node: self, base, at: at as usize }.next();
+        starts.into_iter().rev().filter_map(entry_at)
     }
 
     /// Deletes the entry with this ID; false if there is none.
