@@ -11,8 +11,9 @@ use crate::server::{identity, log as server_log, process};
 use crate::store::digest::Digest;
 use crate::store::{NewValue, View};
 use crate::types::hash::Hash;
-use crate::types::set::Set;
 use crate::types::list::List;
+use crate::types::set::Set;
+use crate::types::stream::{Entry, Stream};
 use crate::types::string::Str;
 use crate::types::{Inline, Value};
 use log::{info, warn};
@@ -289,6 +290,14 @@ fn serialized_length(value: Value<'_>) -> usize {
         let mut bytes = count(list.len());
         list.for_each(|element| bytes += string(element));
         return bytes;
+    }
+    if let Some(stream) = Stream::of(value) {
+        let id = 16;
+        let entry = |entry: Entry<'_>| {
+            let pairs = entry.pairs().map(|(field, value)| string(field) + value.with(string));
+            id + pairs.sum::<usize>()
+        };
+        return count(stream.log.nodes()) + stream.log.iter().map(entry).sum::<usize>();
     }
     Str::of(value).map_or(0, |text| text.with(string))
 }

@@ -15,6 +15,7 @@ pub mod pubsub;
 mod scan;
 pub mod server;
 pub mod set;
+pub mod stream;
 pub mod string;
 pub mod transactions;
 pub mod zset;
@@ -45,6 +46,12 @@ pub const FAMILIES: &[&[Command]] = &[
     set::COMMANDS,
     set::ALGEBRA,
     list::COMMANDS,
+    stream::add::COMMANDS,
+    stream::range::COMMANDS,
+    stream::read::COMMANDS,
+    stream::group::COMMANDS,
+    stream::pending::COMMANDS,
+    stream::info::COMMANDS,
     memory::COMMANDS,
     server::COMMANDS,
     config::COMMANDS,

@@ -15,6 +15,7 @@ use crate::server::config::Config;
 use crate::server::ctx::{Ctx, Origin, Propagation};
 use crate::server::effects::Effects;
 use crate::server::execute::{Request, execute};
+use crate::server::gate;
 use std::net::{TcpListener, TcpStream};
 use std::sync::LazyLock;
 
@@ -128,6 +129,7 @@ impl Run {
         let client_key = self.client;
         let Instance { server, keys } = &mut self.instance;
         let entry = server.commands.find(args.get(0)).expect("a command");
+        let entry = gate::subcommand(entry, args).expect("a subcommand");
         keys.select(0);
         let dirty = keys.dirty;
         let (origin, propagation) = (Origin::Client, Propagation::Verbatim);

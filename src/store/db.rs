@@ -750,6 +750,16 @@ impl Edit<'_> {
         }
     }
 
+    /// The object, for what is no change to those who watch the key or wait for it, nor to files
+    /// (unless [`Edit::mark_changed`] or [`Keyspace::mark_changed`] is called).
+    pub fn object_unmarked(&mut self) -> Option<&mut Object> {
+        self.keys.db_mut().object_mut(self.place)
+    }
+
+    pub fn mark_changed(&mut self) {
+        self.changed = true;
+    }
+
     /// Removes the key.
     pub fn remove(mut self) {
         // The place is gone before the guard is.

@@ -9,8 +9,9 @@ use super::{Keyspace, table::Records};
 use crate::base::number::push_f64_17;
 use crate::types::Type;
 use crate::types::hash::Hash;
-use crate::types::set::Set;
 use crate::types::list::List;
+use crate::types::set::Set;
+use crate::types::stream::Stream;
 use crate::types::string::Str;
 use crate::types::zset::Zset;
 use sha1::{Digest as _, Sha1};
@@ -81,6 +82,14 @@ impl Digest {
             set.iter().for_each(|member| member.with_text(|text| self.add(text)));
         } else if let Some(list) = List::of(value) {
             list.for_each(|element| self.mix(element));
+        } else if let Some(stream) = Stream::of(value) {
+            for entry in stream.log.iter() {
+                entry.id.with_separator(b'.', |id| self.mix(id));
+                for (field, value) in entry.pairs() {
+                    self.mix(field);
+                    value.with(|bytes| self.mix(bytes));
+                }
+            }
         }
         if view.expire_at().is_some() {
             self.add(b"!!expire!!");

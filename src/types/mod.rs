@@ -12,6 +12,7 @@ pub mod lcs;
 pub mod list;
 pub mod packed;
 pub mod set;
+pub mod stream;
 pub mod string;
 pub mod zset;
 
@@ -88,6 +89,8 @@ pub enum Object {
     Zset(zset::Sorted),
     Set(set::Large),
     List(list::Chunks),
+    /// In a box of its own, so that other objects need not be as large.
+    Stream(Box<stream::Stream>),
 }
 
 impl Object {
@@ -101,6 +104,7 @@ impl Object {
             Object::Zset(sorted) => sorted.len(),
             Object::Set(set) => set.free_effort(),
             Object::List(chunks) => chunks.free_effort(),
+            Object::Stream(stream) => stream.free_effort(),
         }
     }
 }
@@ -115,6 +119,7 @@ impl Object {
             Object::Zset(sorted) => sorted.memory(samples),
             Object::Set(set) => set.memory(samples),
             Object::List(chunks) => chunks.memory(samples),
+            Object::Stream(stream) => stream.memory(samples),
         };
         size_of::<Object>() + inside
     }
@@ -168,6 +173,7 @@ impl Value<'_> {
             Value::Object(Object::Zset(_)) => Type::Zset,
             Value::Object(Object::Set(_)) => Type::Set,
             Value::Object(Object::List(_)) => Type::List,
+            Value::Object(Object::Stream(_)) => Type::Stream,
         }
     }
 
@@ -189,6 +195,7 @@ impl Value<'_> {
             Value::Object(Object::Set(set)) => set.encoding_name(),
             Value::Object(Object::List(chunks)) if chunks.is_quicklist() => "quicklist",
             Value::Object(Object::List(_)) => "listpack",
+            Value::Object(Object::Stream(_)) => "stream",
         }
     }
 }

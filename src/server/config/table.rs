@@ -490,11 +490,9 @@ group "Data types";
     /// Size up to which a HyperLogLog is kept in its sparse form.
     "hll-sparse-max-bytes" => hll_sparse_max_bytes: usize = 3000, bytes(0, LONG), RUN.no_effect();
     /// Size of a stream's nodes; 0 is no limit.
-    "stream-node-max-bytes" => stream_node_max_bytes: usize = 4096, bytes(0, LONG),
-        RUN.no_effect();
+    "stream-node-max-bytes" => stream_node_max_bytes: usize = 4096, bytes(0, LONG), RUN;
     /// Entries in a stream's node; 0 is no limit.
-    "stream-node-max-entries" => stream_node_max_entries: u64 = 100, number(0, LONG),
-        RUN.no_effect();
+    "stream-node-max-entries" => stream_node_max_entries: u64 = 100, number(0, LONG), RUN;
 
 group "Events, statistics and scripts";
     /// Changes of keys that are published: `K` and `E` say to which channels, the others of

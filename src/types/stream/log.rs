@@ -1,0 +1,298 @@
+//! The entries of a stream, in nodes that are ordered by their first IDs, and what a stream
+//! remembers of those it had. Must not know groups.
+
+use super::node::{Entry, Limits, Node, Pairs};
+use super::{StreamId, Trim, TrimTo};
+use std::collections::BTreeMap;
+
+#[derive(Clone, Default)]
+pub struct Log {
+    /// By the first ID each has had. None is without an entry that is not deleted.
+    nodes: BTreeMap<StreamId, Node>,
+    len: u64,
+    first_id: StreamId,
+    /// The last entry there is, while `last_id` is the last there has ever been.
+    top_id: StreamId,
+    last_id: StreamId,
+    max_deleted_id: StreamId,
+    entries_added: u64,
+}
+
+/// What ID a new entry is to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewId {
+    /// The time, and the next free number.
+    Auto,
+    /// The next free number of this millisecond.
+    AutoSeq(u64),
+    Given(StreamId),
+}
+
+/// Why there cannot be an entry with such an ID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoId {
+    /// The last one is the greatest there is.
+    Exhausted,
+    NotAboveLast,
+}
+
+/// More bytes than this, names and values, do not fit an entry. Redis's limit.
+const PAYLOAD_MAX: usize = 1 << 30;
+
+/// How many bytes an entry's names and values have, or none if that is too much.
+pub fn payload<'a>(pairs: impl Pairs<'a>) -> Option<usize> {
+    let size = pairs.map(|(name, value)| name.len() + value.len()).sum();
+    (size <= PAYLOAD_MAX).then_some(size)
+}
+
+impl Log {
+    /// How many entries there are.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub fn nodes(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// The ID of the first entry; 0-0 if there is none.
+    pub fn first_id(&self) -> StreamId {
+        self.first_id
+    }
+
+    /// The ID of the last entry; 0-0 if there is none.
+    pub fn top_id(&self) -> StreamId {
+        self.top_id
+    }
+
+    /// The greatest ID there has been.
+    pub fn last_id(&self) -> StreamId {
+        self.last_id
+    }
+
+    /// The greatest ID that was deleted by itself rather than trimmed.
+    pub fn max_deleted_id(&self) -> StreamId {
+        self.max_deleted_id
+    }
+
+    /// How many entries there have been.
+    pub fn entries_added(&self) -> u64 {
+        self.entries_added
+    }
+
+    /// What XSETID sets.
+    pub fn set_last_id(&mut self, id: StreamId) {
+        self.last_id = id;
+    }
+
+    /// What XSETID sets.
+    pub fn set_max_deleted_id(&mut self, id: StreamId) {
+        self.max_deleted_id = id;
+    }
+
+    /// What XSETID sets.
+    pub fn set_entries_added(&mut self, entries: u64) {
+        self.entries_added = entries;
+    }
+
+    /// The ID that an entry added now gets.
+    pub fn next_id(&self, wanted: NewId, now_ms: u64) -> Result<StreamId, NoId> {
+        let after_last = self.last_id.next().ok_or(NoId::Exhausted)?;
+        let id = match wanted {
+            NewId::Auto if now_ms > self.last_id.ms => StreamId::new(now_ms, 0),
+            NewId::Auto => after_last,
+            NewId::AutoSeq(ms) if ms == self.last_id.ms => {
+                let seq = self.last_id.seq.checked_add(1).ok_or(NoId::NotAboveLast)?;
+                StreamId { ms, seq }
+            }
+            NewId::AutoSeq(ms) => StreamId::new(ms, 0),
+            NewId::Given(id) => id,
+        };
+        if id > self.last_id { Ok(id) } else { Err(NoId::NotAboveLast) }
+    }
+
+    /// Appends an entry whose ID is one of [`Log::next_id`]; its names and values have `payload`
+    /// bytes.
+    pub fn append<'a>(
+        &mut self,
+        id: StreamId,
+        pairs: impl Pairs<'a>,
+        payload: usize,
+        limits: &Limits,
+    ) {
+        self.put(id, pairs, payload, limits);
+        self.len += 1;
+        self.entries_added = self.entries_added.saturating_add(1);
+        self.last_id = id;
+        self.top_id = id;
+        if self.len == 1 {
+            self.first_id = id;
+        }
+    }
+
+    fn put<'a>(&mut self, id: StreamId, pairs: impl Pairs<'a>, payload: usize, limits: &Limits) {
+        let mut memory = Vec::new();
+        if let Some(mut tail) = self.nodes.last_entry() {
+            let base = *tail.key();
+            let node = tail.get_mut();
+            if node.takes(payload, limits) {
+                node.push(base, id, pairs);
+                return;
+            }
+            memory = node.seal();
+        }
+        let mut node = Node::new(id, pairs.clone(), memory);
+        node.push(id, id, pairs);
+        self.nodes.insert(id, node);
+    }
+
+    /// The nodes that may have entries between two IDs.
+    fn nodes_between(
+        &self,
+        start: StreamId,
+        end: StreamId,
+    ) -> impl DoubleEndedIterator<Item = (StreamId, &Node)> {
+        let before = self.nodes.range(..=start).next_back();
+        let from = before.map_or(start, |(base, _)| *base);
+        // The tree takes no range that ends before it begins.
+        let range = (start <= end).then(|| self.nodes.range(from..=end));
+        range.into_iter().flatten().map(|(base, node)| (*base, node))
+    }
+
+    /// Entries from `start` to `end`, both included.
+    pub fn range(&self, start: StreamId, end: StreamId) -> impl Iterator<Item = Entry<'_>> {
+        self.nodes_between(start, end)
+            .flat_map(|(base, node)| node.entries(base))
+            .skip_while(move |entry| entry.id < start)
+            .take_while(move |entry| entry.id <= end)
+    }
+
+    /// The same from `end` back to `start`.
+    pub fn range_back(&self, start: StreamId, end: StreamId) -> impl Iterator<Item = Entry<'_>> {
+        self.nodes_between(start, end)
+            .rev()
+            .flat_map(|(base, node)| node.entries_back(base))
+            .skip_while(move |entry| entry.id > end)
+            .take_while(move |entry| entry.id >= start)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
+        self.range(StreamId::MIN, StreamId::MAX)
+    }
+
+    pub fn get(&self, id: StreamId) -> Option<Entry<'_>> {
+        self.range(id, id).next()
+    }
+
+    /// Deletes an entry; false if there is none with this ID.
+    pub fn delete(&mut self, id: StreamId) -> bool {
+        let Some((&base, node)) = self.nodes.range_mut(..=id).next_back() else { return false };
+        if !node.delete(base, id) {
+            return false;
+        }
+        if node.live() == 0 {
+            self.nodes.remove(&base);
+        }
+        self.len -= 1;
+        self.max_deleted_id = self.max_deleted_id.max(id);
+        if id == self.first_id || self.len == 0 {
+            self.find_first_id();
+        }
+        if id == self.top_id {
+            let top = self.range_back(StreamId::MIN, StreamId::MAX).next().map(|entry| entry.id);
+            self.top_id = top.unwrap_or_default();
+        }
+        true
+    }
+
+    fn find_first_id(&mut self) {
+        let first = self.iter().next().map(|entry| entry.id);
+        self.first_id = first.unwrap_or_default();
+    }
+
+    /// Removes entries from the first on; returns how many.
+    pub fn trim(&mut self, trim: &Trim) -> u64 {
+        let mut removed = 0;
+        while let Some(mut first) = self.nodes.first_entry() {
+            let (len, base) = (self.len, *first.key());
+            let node = first.get_mut();
+            let live = node.live();
+            if trim.to == TrimTo::Len(len) || matches!(trim.to, TrimTo::Len(max) if len < max) {
+                break;
+            }
+            if trim.limit.is_some_and(|limit| removed + live > limit) {
+                break;
+            }
+            let whole = match trim.to {
+                TrimTo::Len(max) => len - live >= max,
+                TrimTo::Id(min) => node.last() < min,
+            };
+            if whole {
+                first.remove();
+                self.len -= live;
+                removed += live;
+                continue;
+            }
+            if !trim.approximate {
+                let count = node.delete_front(base, |before, id| match trim.to {
+                    TrimTo::Len(max) => len - before > max,
+                    TrimTo::Id(min) => id < min,
+                });
+                if node.live() == 0 {
+                    first.remove();
+                }
+                self.len -= count;
+                removed += count;
+            }
+            break;
+        }
+        if removed > 0 {
+            self.find_first_id();
+        }
+        if self.len == 0 {
+            self.top_id = StreamId::MIN;
+        }
+        removed
+    }
+
+    /// Whether an entry at or above `start` may have been deleted by itself, such that entries
+    /// cannot be counted by what was added.
+    pub fn has_gaps_from(&self, start: StreamId) -> bool {
+        self.len > 0
+            && self.max_deleted_id != StreamId::MIN
+            && self.first_id <= self.max_deleted_id
+            && start <= self.max_deleted_id
+    }
+
+    /// How many entries had been added when the one with this ID was, if that is known: it is of
+    /// the first entry and of those before, unless some were deleted, and of the last one.
+    pub fn added_up_to(&self, id: StreamId) -> Option<u64> {
+        if self.entries_added == 0 {
+            return Some(0);
+        }
+        if id == self.last_id || self.len == 0 && id < self.last_id {
+            return Some(self.entries_added);
+        }
+        let is_whole = self.max_deleted_id == StreamId::MIN || self.max_deleted_id < self.first_id;
+        if id > self.last_id || !is_whole || id > self.first_id {
+            return None;
+        }
+        let before_first = self.entries_added.saturating_sub(self.len);
+        Some(if id == self.first_id { before_first.saturating_add(1) } else { before_first })
+    }
+
+    /// About how many bytes of memory the entries take, judged by so many nodes (all if 0).
+    pub fn memory(&self, samples: usize) -> usize {
+        // A B-tree's leaf has room for eleven, and holds about seven.
+        const SLOT: usize = (size_of::<StreamId>() + size_of::<Node>()) * 11 / 7;
+        let count = self.nodes.len();
+        let looked_at = if samples == 0 { count } else { samples.min(count) };
+        let sum: usize = self.nodes.values().take(looked_at).map(Node::memory).sum();
+        let bytes = sum as u128 * count as u128 / looked_at.max(1) as u128;
+        bytes as usize + count * SLOT
+    }
+}
