@@ -1,5 +1,6 @@
 //! The commands: one file a family, one row and one function a command.
 
+pub mod bitmap;
 mod client;
 pub mod command;
 pub mod config;
@@ -7,6 +8,7 @@ pub mod connection;
 pub mod debug;
 mod expiration;
 pub mod hash;
+pub mod hyperloglog;
 pub mod keys;
 pub mod memory;
 mod scan;
@@ -29,6 +31,8 @@ pub const FAMILIES: &[&[Command]] = &[
     keys::COMMANDS,
     string::COMMANDS,
     hash::COMMANDS,
+    bitmap::COMMANDS,
+    hyperloglog::COMMANDS,
     memory::COMMANDS,
     server::COMMANDS,
     config::COMMANDS,

@@ -321,7 +321,7 @@ fn reply_value(ctx: &mut Ctx) -> Result<bool, Error> {
 
 /// A string may not become longer than what could be sent in one argument. What is in the
 /// append-only file was allowed once.
-fn length_limit(ctx: &Ctx) -> u64 {
+pub(super) fn length_limit(ctx: &Ctx) -> u64 {
     if ctx.origin == Origin::File { u64::MAX } else { ctx.server.config.proto_max_bulk_len }
 }
 

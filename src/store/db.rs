@@ -260,6 +260,13 @@ impl Keyspace {
         Some(self.db().view(place))
     }
 
+    /// Reads a key without leaving a trace or removing one whose time has come: several can be
+    /// looked at side by side.
+    pub fn view(&self, key: &[u8]) -> Option<View<'_>> {
+        let place = self.db().find(self.seed.hash(key), key)?;
+        Some(self.db().view(place)).filter(|view| self.is_live(view))
+    }
+
     pub fn exists(&mut self, key: &[u8]) -> bool {
         self.locate(key).is_some()
     }

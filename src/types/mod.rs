@@ -5,8 +5,11 @@
 //! one is an [`Object`]. A type changes its value through [`Slot`], which its tests implement
 //! over a plain vector and the store over a record.
 
+pub mod bitfield;
+pub mod bits;
 pub mod entry;
 pub mod hash;
+pub mod hll;
 pub mod lcs;
 pub mod packed;
 pub mod string;
