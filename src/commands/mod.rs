@@ -30,6 +30,8 @@ pub const FAMILIES: &[&[Command]] = &[
     command::COMMANDS,
     keys::COMMANDS,
     string::COMMANDS,
+    string::compare::COMMANDS,
+    string::msetex::COMMANDS,
     hash::COMMANDS,
     bitmap::COMMANDS,
     hyperloglog::COMMANDS,
