@@ -8,6 +8,7 @@ use crate::base::number::{LongDouble, parse_i64};
 use crate::server::command::{Begin, Command, Find, Group, Keys, READ_KEY, flag::*};
 use crate::server::ctx::Ctx;
 use crate::server::error::Error;
+use crate::store::event::class;
 use crate::store::{Edit, Keyspace, NewValue};
 use crate::types::hash::{self, Hash, Limits};
 use crate::types::{Inline, Slot, Value};
@@ -240,6 +241,7 @@ fn set_fields(ctx: &mut Ctx) -> Result<i64, Error> {
         let is_new = hash::insert(&mut edit, ctx.args.get(at), ctx.args.get(at + 1), &limits);
         new += i64::from(is_new);
     }
+    edit.notify(class::HASH, "hset");
     Ok(new)
 }
 
@@ -262,6 +264,7 @@ fn hsetnx(ctx: &mut Ctx) -> Result<(), Error> {
     let is_new = hash_of(edit.value())?.get(field).is_none();
     if is_new {
         hash::insert(&mut edit, field, value, &limits);
+        edit.notify(class::HASH, "hset");
     }
     ctx.out.int(is_new.into());
     Ok(())
@@ -274,8 +277,11 @@ fn hdel(ctx: &mut Ctx) -> Result<(), Error> {
         for field in ctx.args.from(2).iter() {
             removed += i64::from(hash::remove(&mut edit, field));
         }
+        if removed > 0 {
+            edit.notify(class::HASH, "hdel");
+        }
         if hash_of(edit.value())?.is_empty() {
-            edit.remove();
+            edit.remove_emptied();
         }
     }
     ctx.out.int(removed);
@@ -295,6 +301,7 @@ fn hincrby(ctx: &mut Ctx) -> Result<(), Error> {
     let overflow = Error::Static("ERR increment or decrement would overflow");
     let new = old.checked_add(increment).ok_or(overflow)?;
     hash::insert(&mut edit, field, itoa::Buffer::new().format(new).as_bytes(), &limits);
+    edit.notify(class::HASH, "hincrby");
     ctx.out.int(new);
     Ok(())
 }
@@ -320,6 +327,7 @@ fn hincrbyfloat(ctx: &mut Ctx) -> Result<(), Error> {
     }
     let text = new.to_human();
     hash::insert(&mut edit, field, &text, &limits);
+    edit.notify(class::HASH, "hincrbyfloat");
     drop(edit);
     ctx.out.bulk(&text);
     // Whoever repeats the command must not add with other arithmetic.
