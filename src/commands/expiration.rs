@@ -2,6 +2,7 @@
 
 use crate::server::ctx::{Ctx, Origin};
 use crate::server::error::Error;
+use crate::store::event::class;
 
 /// How a command says when a key is to expire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +109,7 @@ impl Condition {
 /// Deletes a key that was given an expiry in the past.
 pub fn delete_expired(ctx: &mut Ctx, key: &[u8]) {
     if ctx.keys.remove(key) {
+        ctx.keys.notify(class::GENERIC, "del", key);
         let lazy = ctx.server.config.lazyfree_lazy_expire;
         ctx.propagate([if lazy { &b"UNLINK"[..] } else { b"DEL" }, key]);
     }

@@ -8,6 +8,7 @@ use crate::server::ctx::Ctx;
 use crate::server::error::Error;
 use crate::store::View;
 use crate::store::db::Transfer;
+use crate::store::event::class;
 use crate::types::Type;
 use crate::types::string::Str;
 
@@ -331,8 +332,14 @@ const OBJECT: &[Command] = &[
 ];
 
 fn del(ctx: &mut Ctx) -> Result<(), Error> {
-    let deleted = ctx.args.from(1).iter().filter(|key| ctx.keys.remove(key)).count();
-    ctx.out.int(deleted as i64);
+    let mut deleted = 0;
+    for key in ctx.args.from(1).iter() {
+        if ctx.keys.remove(key) {
+            ctx.keys.notify(class::GENERIC, "del", key);
+            deleted += 1;
+        }
+    }
+    ctx.out.int(deleted);
     Ok(())
 }
 
@@ -516,6 +523,7 @@ fn expire(ctx: &mut Ctx, unit_ms: i64, absolute: bool) -> Result<(), Error> {
         expiration::delete_expired(ctx, key);
     } else {
         edit.set_expire_at(Some(when));
+        edit.notify(class::GENERIC, "expire");
         drop(edit);
         ctx.propagate([&b"PEXPIREAT"[..], key, itoa::Buffer::new().format(when).as_bytes()]);
     }
@@ -541,7 +549,10 @@ fn persist(ctx: &mut Ctx) -> Result<(), Error> {
     let had_expiry = match ctx.keys.edit(ctx.args.get(1)) {
         Some(mut edit) => {
             let had_expiry = edit.view().expire_at().is_some();
-            edit.set_expire_at(None);
+            if had_expiry {
+                edit.set_expire_at(None);
+                edit.notify(class::GENERIC, "persist");
+            }
             had_expiry
         }
         None => false,

@@ -1,13 +1,16 @@
 //! The commands: one file a family, one row and one function a command.
 
+pub mod bitmap;
 mod client;
 pub mod command;
 pub mod config;
 pub mod connection;
 pub mod debug;
 mod expiration;
+pub mod geo;
 pub mod hash;
 pub mod hash_expiry;
+pub mod hyperloglog;
 pub mod keys;
 pub mod list;
 pub mod memory;
@@ -15,6 +18,8 @@ pub mod pubsub;
 mod scan;
 pub mod server;
 pub mod set;
+pub mod sort;
+mod store;
 pub mod stream;
 pub mod string;
 pub mod transactions;
@@ -35,6 +40,8 @@ pub const FAMILIES: &[&[Command]] = &[
     command::COMMANDS,
     keys::COMMANDS,
     string::COMMANDS,
+    string::compare::COMMANDS,
+    string::msetex::COMMANDS,
     hash::COMMANDS,
     hash_expiry::COMMANDS,
     pubsub::COMMANDS,
@@ -52,6 +59,10 @@ pub const FAMILIES: &[&[Command]] = &[
     stream::group::COMMANDS,
     stream::pending::COMMANDS,
     stream::info::COMMANDS,
+    geo::COMMANDS,
+    sort::COMMANDS,
+    bitmap::COMMANDS,
+    hyperloglog::COMMANDS,
     memory::COMMANDS,
     server::COMMANDS,
     config::COMMANDS,

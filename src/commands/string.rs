@@ -7,10 +7,14 @@ use crate::server::error::Error;
 use crate::server::keys;
 use crate::store::NewValue;
 use crate::store::db::{Entry, Expiry};
+use crate::store::event::class;
 use crate::types::lcs::{self, Lcs};
 use crate::types::string::{self, Str};
 use crate::types::{Inline, Slot};
+use compare::Comparison;
 
+pub mod compare;
+pub mod msetex;
 #[cfg(test)]
 mod tests;
 
@@ -214,7 +218,8 @@ pub const COMMANDS: &[Command] = &[
         arity: -3,
         flags: WRITE | DENYOOM,
         keys: &[Keys::at(1, &["RW", "access", "update", "variable_flags"])],
-        args: "key value condition:[NX | XX]@2.6.12 [GET@6.2.0] \
+        args: "key value condition:[NX | XX | IFEQ ifeq-value@8.4.0 | IFNE ifne-value@8.4.0 \
+               | IFDEQ ifdeq-digest@8.4.0 | IFDNE ifdne-digest@8.4.0]@2.6.12 [GET@6.2.0] \
                expiration:[EX seconds@2.6.12 | PX milliseconds@2.6.12 \
                | EXAT unix-time-seconds@6.2.0 | PXAT unix-time-milliseconds@6.2.0 \
                | KEEPTTL@6.0.0]",
@@ -223,6 +228,7 @@ pub const COMMANDS: &[Command] = &[
             ("6.0.0", "Takes `KEEPTTL`."),
             ("6.2.0", "Takes `GET`, `EXAT` and `PXAT`."),
             ("7.0.0", "Takes `NX` together with `GET`."),
+            ("8.4.0", "Takes `IFEQ`, `IFNE`, `IFDEQ` and `IFDNE`."),
         ],
         find_keys: Some(keys::of_set),
         handler: set,
@@ -305,6 +311,14 @@ fn store(ctx: &mut Ctx, key: &[u8], value: &[u8], expiry: Expiry) {
     ctx.keys.set(key, encoded(value, &mut [0; 8]), expiry);
 }
 
+/// Fires the events of a key that was set.
+fn notify_set(ctx: &mut Ctx, key: &[u8], expiry: Expiry) {
+    ctx.keys.notify(class::STRING, "set", key);
+    if let Expiry::At(_) = expiry {
+        ctx.keys.notify(class::GENERIC, "expire", key);
+    }
+}
+
 /// Replies with the string the first key holds, null if there is no key; tells whether there is.
 #[inline]
 fn reply_value(ctx: &mut Ctx) -> Result<bool, Error> {
@@ -321,7 +335,7 @@ fn reply_value(ctx: &mut Ctx) -> Result<bool, Error> {
 
 /// A string may not become longer than what could be sent in one argument. What is in the
 /// append-only file was allowed once.
-fn length_limit(ctx: &Ctx) -> u64 {
+pub(super) fn length_limit(ctx: &Ctx) -> u64 {
     if ctx.origin == Origin::File { u64::MAX } else { ctx.server.config.proto_max_bulk_len }
 }
 
@@ -336,6 +350,7 @@ fn get(ctx: &mut Ctx) -> Result<(), Error> {
 fn getdel(ctx: &mut Ctx) -> Result<(), Error> {
     if reply_value(ctx)? {
         ctx.keys.remove(ctx.arg(1));
+        ctx.keys.notify(class::GENERIC, "del", ctx.args.get(1));
         ctx.propagate([&b"DEL"[..], ctx.arg(1)]);
     }
     Ok(())
@@ -370,11 +385,15 @@ fn getex(ctx: &mut Ctx) -> Result<(), Error> {
         }
         if let Some(mut edit) = ctx.keys.edit(key) {
             edit.set_expire_at(Some(when));
+            edit.notify(class::GENERIC, "expire");
         }
         ctx.propagate([&b"PEXPIREAT"[..], key, itoa::Buffer::new().format(when).as_bytes()]);
     } else if persist {
-        if let Some(mut edit) = ctx.keys.edit(key) {
+        if let Some(mut edit) = ctx.keys.edit(key)
+            && edit.view().expire_at().is_some()
+        {
             edit.set_expire_at(None);
+            edit.notify(class::GENERIC, "persist");
         }
         ctx.propagate([&b"PERSIST"[..], key]);
     }
@@ -385,6 +404,7 @@ fn getset(ctx: &mut Ctx) -> Result<(), Error> {
     reply_value(ctx)?;
     let (key, value) = (ctx.arg(1), ctx.arg(2));
     store(ctx, key, value, Expiry::Never);
+    notify_set(ctx, key, Expiry::Never);
     ctx.propagate([&b"SET"[..], key, value]);
     Ok(())
 }
@@ -414,23 +434,25 @@ fn part(bytes: &[u8], start: i64, end: i64) -> &[u8] {
 
 /// What a SET asks for.
 #[derive(Default)]
-struct SetOptions {
+struct SetOptions<'a> {
     only_new: bool,
     only_existing: bool,
+    comparison: Option<Comparison<'a>>,
     get: bool,
     keep_ttl: bool,
     /// Its kind, and the argument that has the number.
     expiration: Option<(Expiration, usize)>,
 }
 
-impl SetOptions {
-    fn parse(ctx: &Ctx) -> Result<SetOptions, Error> {
+impl<'a> SetOptions<'a> {
+    fn parse(ctx: &Ctx<'a>) -> Result<SetOptions<'a>, Error> {
         let mut options = SetOptions::default();
         let mut at = 3;
         while at < ctx.args.len() {
-            if ctx.is_word(at, "nx") && !options.only_existing {
+            let compares = options.comparison.is_some();
+            if ctx.is_word(at, "nx") && !options.only_existing && !compares {
                 options.only_new = true;
-            } else if ctx.is_word(at, "xx") && !options.only_new {
+            } else if ctx.is_word(at, "xx") && !options.only_new && !compares {
                 options.only_existing = true;
             } else if ctx.is_word(at, "get") {
                 options.get = true;
@@ -441,12 +463,27 @@ impl SetOptions {
             {
                 at += 1;
                 options.expiration = Some((kind.combined(options.expiration)?, at));
+            } else if let Some(comparison) = Comparison::at(ctx, at)?
+                && !(options.only_new || options.only_existing || compares)
+            {
+                at += 1;
+                options.comparison = Some(comparison);
             } else {
                 return Err(Error::SYNTAX);
             }
             at += 1;
         }
         Ok(options)
+    }
+
+    /// Whether what the key holds allows it to be set.
+    fn allow(&self, ctx: &mut Ctx, key: &[u8]) -> Result<bool, Error> {
+        match self.comparison {
+            Some(comparison) => comparison.holds(ctx.keys.peek(key)),
+            None if self.only_new => Ok(!ctx.keys.exists(key)),
+            None if self.only_existing => Ok(ctx.keys.exists(key)),
+            None => Ok(true),
+        }
     }
 }
 
@@ -455,7 +492,9 @@ fn set(ctx: &mut Ctx) -> Result<(), Error> {
     if ctx.args.len() > 3 {
         return set_with_options(ctx);
     }
-    store(ctx, ctx.arg(1), ctx.arg(2), Expiry::Never);
+    let key = ctx.arg(1);
+    store(ctx, key, ctx.arg(2), Expiry::Never);
+    ctx.keys.notify(class::STRING, "set", key);
     ctx.out.ok();
     Ok(())
 }
@@ -471,21 +510,23 @@ fn set_with_options(ctx: &mut Ctx) -> Result<(), Error> {
     if options.get {
         reply_value(ctx)?;
     }
-    if options.only_new || options.only_existing {
-        let exists = ctx.keys.exists(key);
-        if options.only_new && exists || options.only_existing && !exists {
-            if !options.get {
-                ctx.out.null();
-            }
-            return Ok(());
+    if !options.allow(ctx, key)? {
+        if !options.get {
+            ctx.out.null();
         }
+        return Ok(());
     }
     store(ctx, key, value, expiry);
+    notify_set(ctx, key, expiry);
     if !options.get {
         ctx.out.ok();
     }
     if let Expiry::At(when) = expiry {
         propagate_set(ctx, key, value, when);
+    } else if options.comparison.is_some() {
+        // Whoever repeats it need not compare, nor know how.
+        let words = [b"SET", key, value, b"KEEPTTL"];
+        ctx.propagate(&words[..if options.keep_ttl { 4 } else { 3 }]);
     } else if options.get {
         // A file's reader has no use for the reply.
         let args = ctx.args.iter().enumerate();
@@ -503,6 +544,7 @@ fn setex(ctx: &mut Ctx, kind: Expiration) -> Result<(), Error> {
     let when = deadline(ctx, kind, 2)?;
     let (key, value) = (ctx.arg(1), ctx.arg(3));
     store(ctx, key, value, Expiry::At(when));
+    notify_set(ctx, key, Expiry::At(when));
     propagate_set(ctx, key, value, when);
     ctx.out.ok();
     Ok(())
@@ -512,7 +554,8 @@ fn setnx(ctx: &mut Ctx) -> Result<(), Error> {
     let is_new = match ctx.keys.entry(ctx.args.get(1)) {
         Entry::Occupied(_) => false,
         Entry::Vacant(vacant) => {
-            vacant.insert(encoded(ctx.args.get(2), &mut [0; 8]), None);
+            let mut edit = vacant.insert(encoded(ctx.args.get(2), &mut [0; 8]), None);
+            edit.notify(class::STRING, "set");
             true
         }
     };
@@ -532,6 +575,7 @@ fn setrange(ctx: &mut Ctx) -> Result<(), Error> {
                 len
             } else {
                 check_length(offset, value.len(), limit)?;
+                edit.notify(class::STRING, "setrange");
                 string::overwrite(&mut edit, offset, value)
             }
         }
@@ -539,6 +583,7 @@ fn setrange(ctx: &mut Ctx) -> Result<(), Error> {
         Entry::Vacant(vacant) => {
             check_length(offset, value.len(), limit)?;
             let mut edit = vacant.insert(NewValue::Inline(Inline::Str, b""), None);
+            edit.notify(class::STRING, "setrange");
             string::overwrite(&mut edit, offset, value)
         }
     };
@@ -561,10 +606,11 @@ fn append(ctx: &mut Ctx) -> Result<(), Error> {
         Entry::Occupied(mut edit) => {
             let len = Str::of(edit.value()).ok_or(Error::WRONG_TYPE)?.len();
             check_length(len, value.len(), limit)?;
+            edit.notify(class::STRING, "append");
             string::append(&mut edit, value)
         }
         Entry::Vacant(vacant) => {
-            vacant.insert(encoded(value, &mut [0; 8]), None);
+            vacant.insert(encoded(value, &mut [0; 8]), None).notify(class::STRING, "append");
             value.len()
         }
     };
@@ -604,7 +650,9 @@ fn set_pairs(ctx: &mut Ctx) -> Result<(), Error> {
         return Err(Error::arity(&ctx.entry.full_name));
     }
     for at in (1..ctx.args.len()).step_by(2) {
-        store(ctx, ctx.arg(at), ctx.arg(at + 1), Expiry::Never);
+        let key = ctx.arg(at);
+        store(ctx, key, ctx.arg(at + 1), Expiry::Never);
+        notify_set(ctx, key, Expiry::Never);
     }
     Ok(())
 }
@@ -617,10 +665,12 @@ fn increment(ctx: &mut Ctx, by: i64) -> Result<(), Error> {
             let old = string.as_integer().ok_or(Error::NOT_AN_INTEGER)?;
             let sum = old.checked_add(by).ok_or(OVERFLOW)?;
             string::set_integer(&mut edit, sum);
+            edit.notify(class::STRING, "incrby");
             sum
         }
         Entry::Vacant(vacant) => {
-            vacant.insert(NewValue::Inline(Inline::Int, &by.to_le_bytes()), None);
+            let value = NewValue::Inline(Inline::Int, &by.to_le_bytes());
+            vacant.insert(value, None).notify(class::STRING, "incrby");
             by
         }
     };
@@ -653,6 +703,7 @@ fn incrbyfloat(ctx: &mut Ctx) -> Result<(), Error> {
     let text = sum.to_human();
     // Kept as text even where it is a whole number, as Redis does.
     ctx.keys.set(key, NewValue::Inline(Inline::Str, &text), Expiry::Keep);
+    ctx.keys.notify(class::STRING, "incrbyfloat", key);
     ctx.out.bulk(&text);
     ctx.propagate([&b"SET"[..], key, &text, b"KEEPTTL"]);
     Ok(())

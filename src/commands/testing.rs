@@ -16,6 +16,7 @@ use crate::server::ctx::{Ctx, Origin, Propagation};
 use crate::server::effects::Effects;
 use crate::server::execute::{Request, execute};
 use crate::server::gate;
+use crate::store::event::Event;
 use std::net::{TcpListener, TcpStream};
 use std::sync::LazyLock;
 
@@ -154,6 +155,28 @@ impl Run {
         let log = self.logged(line);
         let words: Vec<&str> = log.split(' ').filter(|w| !w.starts_with(['*', '$'])).collect();
         words.join(" ")
+    }
+
+    /// Executes a line, and gives the events it fired, each as its name and its key, behind the
+    /// database if that is not 0.
+    pub fn events(&mut self, line: &str) -> Vec<String> {
+        self.instance.keys.events.wanted = u16::MAX;
+        self.instance.keys.events.list.clear();
+        self.bytes(line);
+        self.instance.keys.events.wanted = 0;
+        let text = |event: Event| {
+            let name = format!("{} {}", event.name, String::from_utf8_lossy(&event.key));
+            if event.db == 0 { name } else { format!("{}: {name}", event.db) }
+        };
+        self.instance.keys.events.list.drain(..).map(text).collect()
+    }
+
+    /// Runs lines and compares the events they fire, which are listed with commas.
+    #[track_caller]
+    pub fn check_events(&mut self, lines: &[(&str, &str)]) {
+        for (line, expected) in lines {
+            assert_eq!(self.events(line).join(", "), *expected, "{line}");
+        }
     }
 
     fn output(&self) -> Reply {

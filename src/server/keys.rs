@@ -114,9 +114,10 @@ fn range(find: Find, first: usize, args: Args<'_>) -> Result<(usize, usize, usiz
             let text = if at < args.len() { args.get(at) } else { return Err(Invalid) };
             let count = parse_i64(text).and_then(|n| usize::try_from(n).ok()).ok_or(Invalid)?;
             let first = first + offset;
-            let end = first.checked_add(count).ok_or(Invalid)?;
+            let keys = count.checked_mul(step.max(1)).and_then(|n| n.checked_add(first));
+            let end = keys.ok_or(Invalid)?;
             // No keys at all: an empty range, which the caller does not take.
-            Ok((first, end.checked_sub(1).ok_or(Invalid)?, step))
+            Ok((first, end.checked_sub(step.max(1)).ok_or(Invalid)?, step))
         }
     }
 }
@@ -173,10 +174,17 @@ fn absolute(first: usize, last: i32) -> i32 {
     if last < 0 { last } else { first as i32 + last }
 }
 
-/// Keys of SET: what is done with the key depends on the option GET.
+/// Keys of SET: what is done with the key depends on the options that tell what it holds.
 pub fn of_set(args: Args<'_>) -> Vec<Key> {
-    let gets = args.from(3).iter().any(|arg| arg.eq_ignore_ascii_case(b"get"));
-    vec![Key { index: 1, flags: if gets { CHANGE } else { OVERWRITE } }]
+    const TELLING: [&[u8]; 5] = [b"get", b"ifeq", b"ifne", b"ifdeq", b"ifdne"];
+    let is_telling = |arg: &[u8]| TELLING.iter().any(|word| arg.eq_ignore_ascii_case(word));
+    let tells = args.from(3).iter().any(is_telling);
+    vec![Key { index: 1, flags: if tells { CHANGE } else { OVERWRITE } }]
+}
+
+/// Keys of DELEX: with a condition it tells what the key holds.
+pub fn of_delex(args: Args<'_>) -> Vec<Key> {
+    vec![Key { index: 1, flags: if args.len() > 2 { TAKE } else { &["RM", "delete"] } }]
 }
 
 /// Keys of BITFIELD: read only if it has no operation but GET.

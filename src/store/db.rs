@@ -480,7 +480,7 @@ impl Keyspace {
         if !self.vacate(self.current, to, replace) {
             return Transfer::Occupied;
         }
-        self.transfer(from, self.current, to)
+        self.transfer(from, self.current, to, ["rename_from", "rename_to"])
     }
 
     /// Moves a key of the current database to another one, where it must not exist.
@@ -491,7 +491,7 @@ impl Keyspace {
         if !self.vacate(db, key, false) {
             return Transfer::Occupied;
         }
-        self.transfer(key, db, key)
+        self.transfer(key, db, key, ["move_from", "move_to"])
     }
 
     /// Copies a key of the current database, with its expiry, to `to` in `db`. What is there
@@ -509,6 +509,8 @@ impl Keyspace {
         copy.set_access(self.access.fresh());
         self.dbs[db].put(self.seed.hash(to), copy);
         self.interests.note(db, to);
+        self.events.push(db, class::NEW, "new", to);
+        self.events.push(db, class::GENERIC, "copy_to", to);
         self.dirty += 1;
         Transfer::Done
     }
@@ -524,7 +526,14 @@ impl Keyspace {
         place.is_none() || replace
     }
 
-    fn transfer(&mut self, from: &[u8], db: usize, to: &[u8]) -> Transfer {
+    /// Puts a key where there is none; `events` are what happens to its old and its new name.
+    fn transfer(
+        &mut self,
+        from: &[u8],
+        db: usize,
+        to: &[u8],
+        events: [&'static str; 2],
+    ) -> Transfer {
         let Some(place) = self.locate(from) else { return Transfer::Missing };
         self.note_change(place);
         let mut record = self.db_mut().take(place);
@@ -536,6 +545,9 @@ impl Keyspace {
         }
         self.dbs[db].put(self.seed.hash(to), record);
         self.interests.note(db, to);
+        self.events.push(db, class::NEW, "new", to);
+        self.notify(class::GENERIC, events[0], from);
+        self.events.push(db, class::GENERIC, events[1], to);
         self.dirty += 1;
         Transfer::Done
     }

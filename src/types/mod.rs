@@ -5,9 +5,12 @@
 //! one is an [`Object`]. A type changes its value through [`Slot`], which its tests implement
 //! over a plain vector and the store over a record.
 
+pub mod bitfield;
+pub mod bits;
 pub mod entry;
 pub mod geo;
 pub mod hash;
+pub mod hll;
 pub mod lcs;
 pub mod list;
 pub mod packed;

@@ -154,6 +154,47 @@ fn overwrite_vec(string: &mut Vec<u8>, at: usize, bytes: &[u8]) {
     string[at..end].copy_from_slice(bytes);
 }
 
+/// All bytes of a string, to be overwritten in place; an integer becomes its digits first. The
+/// caller has checked the type.
+pub fn bytes_mut(slot: &mut impl Slot) -> &mut [u8] {
+    if let Value::Inline(Inline::Int, digits) = slot.value() {
+        let mut text = itoa::Buffer::new();
+        let text = text.format(int_from(digits));
+        slot.set_inline(Inline::Str, text.as_bytes());
+    }
+    slot.set_raw();
+    if matches!(slot.value(), Value::Inline(..)) {
+        return slot.bytes_mut();
+    }
+    match slot.object_mut() {
+        Some(Object::String(string)) => string,
+        _ => &mut [],
+    }
+}
+
+/// Replaces `remove` bytes of a string at `at` by `with`. The caller has checked the type and that
+/// these bytes are there; an integer has no bytes.
+pub fn splice(slot: &mut impl Slot, at: usize, remove: usize, with: &[u8]) {
+    if remove == with.len() {
+        bytes_mut(slot)[at..at + remove].copy_from_slice(with);
+        return;
+    }
+    if let Value::Inline(_, bytes) = slot.value()
+        && bytes.len() - remove + with.len() > INLINE_LIMIT
+    {
+        let string = [&bytes[..at], with, &bytes[at + remove..]].concat();
+        slot.set_object(Object::String(string));
+        return;
+    }
+    match slot.object_mut() {
+        Some(Object::String(string)) => {
+            string.splice(at..at + remove, with.iter().copied());
+        }
+        _ => slot.splice(at, remove, with.len()).copy_from_slice(with),
+    }
+    slot.set_raw();
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -225,6 +266,31 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn splicing_agrees_with_a_plain_vector(
+            first in proptest::collection::vec(any::<u8>(), 0..1200),
+            changes in proptest::collection::vec(
+                (
+                    any::<prop::sample::Index>(),
+                    0usize..40,
+                    proptest::collection::vec(any::<u8>(), 0..60),
+                ),
+                0..20,
+            ),
+        ) {
+            let mut slot = Loose::Inline(Inline::Str, Vec::new());
+            append(&mut slot, &first);
+            let mut model = first;
+            for (at, remove, with) in changes {
+                let at = at.index(model.len() + 1);
+                let remove = remove.min(model.len() - at);
+                splice(&mut slot, at, remove, &with);
+                model.splice(at..at + remove, with);
+                prop_assert_eq!(&bytes_of(&slot), &model);
+                prop_assert_eq!(bytes_mut(&mut slot), &mut model[..]);
+            }
+        }
+
         #[test]
         fn overwriting_agrees_with_a_plain_vector(
             first in proptest::collection::vec(any::<u8>(), 0..40),

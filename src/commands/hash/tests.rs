@@ -527,3 +527,21 @@ fn reads_count_as_hits_and_misses() {
     run.reply("hdel nokey a");
     assert_eq!((run.instance.keys.hits, run.instance.keys.misses), (hits + reads, misses + reads));
 }
+
+#[test]
+fn events_are_those_of_redis() {
+    Run::new().check_events(&[
+        ("hset h a 1 b 2", "new h, hset h"),
+        ("hmset h a 1", "hset h"),
+        ("hsetnx h a 1", ""),
+        ("hsetnx h c 1", "hset h"),
+        ("hincrby h a 1", "hincrby h"),
+        ("hincrbyfloat h a 1.5", "hincrbyfloat h"),
+        ("hincrby n a 1", "new n, hincrby n"),
+        ("hdel h x", ""),
+        ("hdel h a x b", "hdel h"),
+        ("hdel h c", "hdel h, del h"),
+        ("hdel h c", ""),
+        ("hget none f", "keymiss none"),
+    ]);
+}

@@ -504,3 +504,37 @@ fn the_file_sees_absolute_times_and_deletions() {
     run.advance(10);
     assert_eq!(run.propagated("get k"), "DEL k");
 }
+
+#[test]
+fn events_are_those_of_redis() {
+    Run::new().check_events(&[
+        ("mset a 1 b 2 c 3", "new a, set a, new b, set b, new c, set c"),
+        ("del a none b", "del a, del b"),
+        ("unlink c c", "del c"),
+        ("mset a 1 b 2", "new a, set a, new b, set b"),
+        ("rename a x", "new x, rename_from a, rename_to x"),
+        ("rename x b", "new b, rename_from x, rename_to b"),
+        ("rename b b", ""),
+        ("renamenx b c", "new c, rename_from b, rename_to c"),
+        ("renamenx c c", ""),
+        ("rename none c", ""),
+        ("copy c d", "new d, copy_to d"),
+        ("copy c d", ""),
+        ("copy c d replace", "new d, copy_to d"),
+        ("copy c d db 2", "2: new d, 2: copy_to d"),
+        ("copy none e", "keymiss none"),
+        ("move c 1", "1: new c, move_from c, 1: move_to c"),
+        ("move c 1", ""),
+        ("expire d 100", "expire d"),
+        ("expire d 10 gt", ""),
+        ("pexpireat d 99999999999999", "expire d"),
+        ("persist d", "persist d"),
+        ("persist d", ""),
+        ("expire d -1", "del d"),
+        ("expire d -1", ""),
+        ("set e 1 px 1", "new e, set e, expire e"),
+        ("exists e none", "keymiss none"),
+        ("ttl none", "keymiss none"),
+        ("flushall", ""),
+    ]);
+}

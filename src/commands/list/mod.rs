@@ -325,7 +325,7 @@ fn edit<'a>(keys: &'a mut Keyspace, key: &[u8]) -> Result<Option<Edit<'a>>, Erro
 }
 
 #[inline]
-fn limits(ctx: &Ctx) -> Limits {
+pub(super) fn limits(ctx: &Ctx) -> Limits {
     let config = &ctx.server.config;
     Limits { size: config.list_max_listpack_size, depth: config.list_compress_depth }
 }

@@ -6,9 +6,8 @@ use crate::resp::{Args, Reply};
 use crate::server::command::{Begin, Command, Find, Keys, flag::*};
 use crate::server::ctx::Ctx;
 use crate::server::error::Error;
-use crate::store::db::Expiry;
 use crate::store::event::class;
-use crate::store::{Keyspace, NewValue};
+use crate::store::Keyspace;
 use crate::types::set::{Member, Set, algebra};
 use crate::types::{Loose, Slot};
 use std::ops::ControlFlow;
@@ -152,24 +151,8 @@ fn write_result(ctx: &mut Ctx, result: Loose) {
 /// Stores a set in the place of whatever is at the first argument, or removes that if the set is
 /// empty. `event` is how this is called.
 fn store(ctx: &mut Ctx, result: Loose, event: &'static str) {
-    let key = ctx.arg(1);
     let len = Set::of(result.value()).map_or(0, |set| set.len());
-    ctx.out.int(len as i64);
-    if len == 0 {
-        if let Some(edit) = ctx.keys.edit(key) {
-            edit.remove_emptied();
-        }
-        return;
-    }
-    match result {
-        Loose::Inline(kind, bytes) => {
-            ctx.keys.set(key, NewValue::Inline(kind, &bytes), Expiry::Never);
-        }
-        Loose::Object(object) => {
-            ctx.keys.set(key, NewValue::Object(Box::new(object)), Expiry::Never);
-        }
-    }
-    ctx.keys.notify(class::SET, event, key);
+    super::super::store::store(ctx, ctx.arg(1), result, len, class::SET, event);
 }
 
 fn sinter(ctx: &mut Ctx) -> Result<(), Error> {

@@ -517,3 +517,86 @@ fn make_hash(run: &mut Run, key: &str) {
     use crate::types::Inline;
     run.instance.keys.insert(key.as_bytes(), NewValue::Inline(Inline::Hash, b""), None);
 }
+
+#[test]
+fn events_are_those_of_redis() {
+    Run::new().check_events(&[
+        ("set k v", "new k, set k"),
+        ("set k v", "set k"),
+        ("set k v nx", ""),
+        ("set k v xx ex 100", "set k, expire k"),
+        ("set k w get keepttl", "set k"),
+        ("set k v ifeq x", ""),
+        ("set k v ifeq w", "set k"),
+        ("setnx k v", ""),
+        ("setnx n v", "new n, set n"),
+        ("setex k 10 v", "set k, expire k"),
+        ("psetex p 10000 v", "new p, set p, expire p"),
+        ("getset k v", "set k"),
+        ("getex k", ""),
+        ("getex k ex 100", "expire k"),
+        ("getex k persist", "persist k"),
+        ("getex k persist", ""),
+        ("getex k exat 1", "del k"),
+        ("getex k exat 1", "keymiss k"),
+        ("getdel n", "del n"),
+        ("getdel n", "keymiss n"),
+        ("append a x", "new a, append a"),
+        ("append a x", "append a"),
+        ("setrange a 1 xyz", "setrange a"),
+        ("setrange a 1 ''", ""),
+        ("setrange r 3 x", "new r, setrange r"),
+        ("incr i", "new i, incrby i"),
+        ("decr i", "incrby i"),
+        ("decrby i 5", "incrby i"),
+        ("incrby i x", ""),
+        ("incrbyfloat i 1.5", "incrbyfloat i"),
+        ("incrbyfloat f 1.5", "new f, incrbyfloat f"),
+        ("mset a 1 b 2 a 3", "set a, new b, set b, set a"),
+        ("msetnx a 1 c 2", ""),
+        ("msetnx c 1 d 2", "new c, set c, new d, set d"),
+        ("msetex 2 c 1 e 2 ex 100", "set c, expire c, new e, set e, expire e"),
+        ("msetex 2 c 1 e 2 keepttl", "set c, set e"),
+        ("delex c ifeq x", ""),
+        ("delex c ifeq 1", "del c"),
+        ("delifeq d 2", "del d"),
+        ("get none", "keymiss none"),
+        ("digest a", ""),
+    ]);
+}
+
+#[test]
+fn setting_depends_on_what_is_there() {
+    let mut run = Run::new();
+    // The digest is the documentation's example.
+    run.check(&[
+        ("set k 'Hello world'", "+OK"),
+        ("digest k", "$16 b6acb9d84a38ff74"),
+        ("set k x ifdeq B6ACB9D84A38FF74", "+OK"),
+        ("set k y ifdeq b6acb9d84a38ff74", "$-1"),
+        ("get k", "$1 x"),
+    ]);
+    for (line, logged) in [
+        ("set k y ifeq x get", "SET k y"),
+        ("set k get ifne x", "SET k get"),
+        ("set k z ifeq get keepttl get", "SET k z KEEPTTL"),
+        ("set k z ifeq other", ""),
+        ("set k w ifne z", ""),
+        ("set k w ifeq z px 5", "SET k w PXAT 1700000000005"),
+        ("msetex 2 a 1 b 2", "MSET a 1 b 2"),
+        ("msetex 2 a 1 b 2 nx", ""),
+        ("msetex 1 a 1 ex 5", "SET a 1 PXAT 1700000005000"),
+        ("msetex 1 a 1 keepttl", "SET a 1 KEEPTTL"),
+        (
+            "msetex 2 a 1 b 2 px 5",
+            "MULTI SET a 1 PXAT 1700000000005 SET b 2 PXAT 1700000000005 EXEC",
+        ),
+        ("delex a ifne 1", ""),
+        ("delex a ifne 2", "DEL a"),
+        ("delex b", "DEL b"),
+        ("delifeq k w", "DEL k"),
+        ("delifeq k w", ""),
+    ] {
+        assert_eq!(run.propagated(line), logged, "{line}");
+    }
+}

@@ -5,6 +5,7 @@ use crate::base::number::{parse_f64, parse_i64};
 use crate::server::command::{Begin, Command, Find, Keys, flag::*};
 use crate::server::ctx::Ctx;
 use crate::server::error::Error;
+use crate::types::set::{Member, Set};
 use crate::types::zset::{self, Element, Limits, Zset};
 use crate::types::{Loose, Slot, Value};
 use std::ops::ControlFlow;
@@ -119,17 +120,24 @@ pub const COMMANDS: &[Command] = &[
 enum Source<'a> {
     Missing,
     Zset(Zset<'a>),
+    /// Each member counts as having a score of 1.
+    Set(Set<'a>),
 }
 
 impl<'a> Source<'a> {
     fn of(value: Option<Value<'a>>) -> Result<Source<'a>, Error> {
-        value.map_or(Ok(Source::Missing), |value| zset_of(value).map(Source::Zset))
+        let Some(value) = value else { return Ok(Source::Missing) };
+        match Set::of(value) {
+            Some(set) => Ok(Source::Set(set)),
+            None => zset_of(value).map(Source::Zset),
+        }
     }
 
     fn len(&self) -> usize {
         match self {
             Source::Missing => 0,
             Source::Zset(zset) => zset.len(),
+            Source::Set(set) => set.len(),
         }
     }
 
@@ -137,6 +145,7 @@ impl<'a> Source<'a> {
         match self {
             Source::Missing => None,
             Source::Zset(zset) => zset.score(member),
+            Source::Set(set) => set.contains(Member::Text(member)).then_some(1.0),
         }
     }
 
@@ -146,6 +155,9 @@ impl<'a> Source<'a> {
         let _ = match self {
             Source::Missing => ControlFlow::Continue(()),
             Source::Zset(zset) => zset.iter().try_for_each(&mut visit),
+            Source::Set(set) => {
+                set.iter().try_for_each(|member| member.with_text(|text| visit((text, 1.0))))
+            }
         };
     }
 }

@@ -13,7 +13,7 @@ use crate::resp::Reply;
 use crate::server::command::{Command, Group, Keys, READ_KEY, flag::*};
 use crate::server::ctx::Ctx;
 use crate::server::error::Error;
-use crate::store::db::{Entry, Expiry};
+use crate::store::db::Entry;
 use crate::store::event::class;
 use crate::store::{Edit, Keyspace, NewValue};
 use crate::types::zset::{self, Element, Limits, Zset};
@@ -160,17 +160,17 @@ fn zset_of(value: Value<'_>) -> Result<Zset<'_>, Error> {
 
 /// The sorted set at a key, if there is one, read on behalf of a client.
 #[inline]
-fn read<'a>(keys: &'a mut Keyspace, key: &[u8]) -> Result<Option<Zset<'a>>, Error> {
+pub(super) fn read<'a>(keys: &'a mut Keyspace, key: &[u8]) -> Result<Option<Zset<'a>>, Error> {
     keys.read(key).map(|view| zset_of(view.value())).transpose()
 }
 
-fn limits(ctx: &Ctx) -> Limits {
+pub(super) fn limits(ctx: &Ctx) -> Limits {
     let config = &ctx.server.config;
     Limits { entries: config.zset_max_listpack_entries, value: config.zset_max_listpack_value }
 }
 
 /// A new sorted set, without members yet.
-fn empty() -> Loose {
+pub(super) fn empty() -> Loose {
     Loose::Inline(Inline::Zset, Vec::new())
 }
 
@@ -178,23 +178,7 @@ fn empty() -> Loose {
 /// it has none, the key goes away.
 fn store(ctx: &mut Ctx, key: &[u8], zset: Loose, event: &'static str) -> Result<(), Error> {
     let len = zset_of(zset.value())?.len();
-    if len == 0 {
-        if let Some(edit) = ctx.keys.edit(key) {
-            edit.remove_emptied();
-        }
-    } else {
-        let bytes;
-        let value = match zset {
-            Loose::Inline(kind, packed) => {
-                bytes = packed;
-                NewValue::Inline(kind, &bytes)
-            }
-            Loose::Object(object) => NewValue::Object(Box::new(object)),
-        };
-        ctx.keys.set(key, value, Expiry::Never);
-        ctx.keys.notify(class::ZSET, event, key);
-    }
-    ctx.out.int(len as i64);
+    super::store::store(ctx, key, zset, len, class::ZSET, event);
     Ok(())
 }
 
@@ -287,7 +271,7 @@ fn score_arg(ctx: &Ctx, index: usize) -> Result<f64, Error> {
     parse_f64(ctx.arg(index)).ok_or(Error::NOT_A_FLOAT)
 }
 
-fn zadd(ctx: &mut Ctx) -> Result<(), Error> {
+pub(super) fn zadd(ctx: &mut Ctx) -> Result<(), Error> {
     let (options, first) = AddOptions::parse(ctx);
     add(ctx, options, first)
 }

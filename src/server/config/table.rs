@@ -488,7 +488,7 @@ group "Data types";
     "zset-max-listpack-value" | "zset-max-ziplist-value" => zset_max_listpack_value: usize = 64,
         bytes(0, LONG), RUN;
     /// Size up to which a HyperLogLog is kept in its sparse form.
-    "hll-sparse-max-bytes" => hll_sparse_max_bytes: usize = 3000, bytes(0, LONG), RUN.no_effect();
+    "hll-sparse-max-bytes" => hll_sparse_max_bytes: usize = 3000, bytes(0, LONG), RUN;
     /// Size of a stream's nodes; 0 is no limit.
     "stream-node-max-bytes" => stream_node_max_bytes: usize = 4096, bytes(0, LONG), RUN;
     /// Entries in a stream's node; 0 is no limit.

@@ -11,7 +11,7 @@ mod packed;
 #[cfg(test)]
 mod tests;
 
-use super::{Inline, Object, Slot, Value};
+use super::{Inline, Loose, Object, Slot, Value};
 use packed::{Backward, Forward, Patch};
 use std::ops::ControlFlow;
 
@@ -233,6 +233,11 @@ fn has_room<S: Slot>(slot: &S, element: &[u8]) -> bool {
         let size = packed.bytes.len() + packed::size_alone(element) + 8;
         packed.count < INLINE_ELEMENTS && size <= INLINE_BYTES
     })
+}
+
+/// A new list, without elements yet.
+pub fn empty() -> Loose {
+    Loose::Inline(Inline::List, Vec::new())
 }
 
 /// Pushes elements one after the other at an end.
