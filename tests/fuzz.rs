@@ -123,7 +123,7 @@ fn random_commands_do_as_in_redis() {
     let began = Instant::now();
     for number in 0..count.div_ceil(ROUND) {
         let seed = seed + number as u64;
-        let is_alone = seed % 4 == 0;
+        let is_alone = seed.is_multiple_of(4);
         let count = ROUND.min(count - number * ROUND);
         let drawn = round(seed, count, referee.clone().filter(|_| !is_alone));
         let with = if is_alone || referee.is_none() { "alone" } else { "side by side" };

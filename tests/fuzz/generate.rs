@@ -59,6 +59,8 @@ const GENERATORS: &[(&str, Generator)] = &[
     ("index", Values::index),
     ("int", Values::int),
     ("latitude", |v| v.degrees(80)),
+    ("later-ms", |v| v.later(1000)),
+    ("later-s", |v| v.later(1)),
     ("lex", Values::lex),
     ("longitude", |v| v.degrees(170)),
     ("member", Values::member),
@@ -350,8 +352,13 @@ impl Values {
 
     /// A point of time: beyond all that `after` gives, from few, or past, or no such thing.
     fn at(&mut self, unit: u64) -> Vec<u8> {
-        let odd = ["0", "-1", "1", "9223372036854775807", "-9223372036854775808", "x"];
-        if self.one_in(8) {
+        if self.one_in(12) { b"1".to_vec() } else { self.later(unit) }
+    }
+
+    /// As `at`, but not past: SET makes a key with a past expiry, which is there until it is found.
+    fn later(&mut self, unit: u64) -> Vec<u8> {
+        let odd = ["0", "-1", "9223372036854775807", "-9223372036854775808", "x"];
+        if self.one_in(12) {
             return self.pick(&odd);
         }
         ((4_000_000_000 + self.rng.below(8)) * unit).to_string().into_bytes()

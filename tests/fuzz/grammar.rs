@@ -77,8 +77,8 @@ pub const EXCUSED: &[(&str, &str)] = &[
 const STRINGS: &[Row] = &[
     (8, "SET key:str value", Exact),
     (4, "SET key:int int", Exact),
-    (4, "SET key:str value [NX | XX] [GET] [KEEPTTL | EX seconds | PX ms | EXAT at-s]", Exact),
-    (2, "SET key:any value [NX | XX] [GET] [KEEPTTL | PXAT at-ms]", Exact),
+    (4, "SET key:str value [NX | XX] [GET] [KEEPTTL | EX seconds | PX ms | EXAT later-s]", Exact),
+    (2, "SET key:any value [NX | XX] [GET] [KEEPTTL | PXAT later-ms]", Exact),
     (3, "GET key:str", Exact),
     (2, "GET key:any", Exact),
     (1, "GETDEL key:str", Exact),

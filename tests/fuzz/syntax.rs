@@ -34,7 +34,8 @@ pub struct Syntax {
 }
 
 /// Generators of times that are safe only where they stand.
-const TIMES: &[&str] = &["seconds", "ms", "at-s", "at-ms", "timeout", "block-ms", "min-idle"];
+const TIMES: &[&str] =
+    &["seconds", "ms", "at-s", "at-ms", "later-s", "later-ms", "timeout", "block-ms", "min-idle"];
 
 /// What several rows have in common.
 const SHORT: &[(&str, &str)] = &[
