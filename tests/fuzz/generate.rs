@@ -472,13 +472,16 @@ impl Values {
 /// A command to send, and how its reply is compared.
 #[derive(Clone, Debug)]
 pub struct Command {
+    /// The row it is from; empty if from none.
+    pub row: &'static str,
     pub args: Vec<Vec<u8>>,
     pub check: Check,
 }
 
 impl Command {
     pub fn new(args: &[&str], check: Check) -> Command {
-        Command { args: args.iter().map(|arg| arg.as_bytes().to_vec()).collect(), check }
+        let args = args.iter().map(|arg| arg.as_bytes().to_vec()).collect();
+        Command { row: "", args, check }
     }
 }
 
@@ -567,7 +570,7 @@ impl Fuzzer {
         }
         self.pending.push(Command::new(&["MULTI"], Check::Exact));
         let watched = self.values.key(Holds::Any);
-        Command { args: vec![b"WATCH".to_vec(), watched], check: Check::Exact }
+        Command { row: "", args: vec![b"WATCH".to_vec(), watched], check: Check::Exact }
     }
 
     /// A few commands in another database.
@@ -578,7 +581,7 @@ impl Fuzzer {
             self.pending.push(command);
         }
         let db = self.values.pick(&["1", "2"]);
-        Command { args: vec![b"SELECT".to_vec(), db], check: Check::Exact }
+        Command { row: "", args: vec![b"SELECT".to_vec(), db], check: Check::Exact }
     }
 
     fn single(&mut self) -> Command {
@@ -604,7 +607,7 @@ impl Fuzzer {
         if values.one_in(30) {
             mutate(values, &mut args, own, row.syntax.is_timed);
         }
-        Command { args, check: row.check }
+        Command { row: row.syntax.text, args, check: row.check }
     }
 }
 

@@ -45,6 +45,8 @@ pub struct Setup {
     pub low_thresholds: bool,
     /// The program to compare with.
     pub referee: Option<String>,
+    /// Arguments that the referee does not get: with them a difference can be planted.
+    pub ours_only: &'static [&'static str],
 }
 
 const LOW_THRESHOLDS: &[&str] = &[
@@ -88,6 +90,8 @@ struct Entry {
 
 type Data = BTreeMap<(u32, Vec<u8>), Entry>;
 
+pub type Tally = BTreeMap<&'static str, (usize, usize)>;
+
 pub struct Servers<'a> {
     setup: Setup,
     differences: &'a Differences,
@@ -96,6 +100,8 @@ pub struct Servers<'a> {
     /// Commands that wait for EXEC.
     queued: Option<Vec<Command>>,
     has_field_expiry: bool,
+    /// By row, how many commands were sent, and how many were answered without an error.
+    pub tally: Tally,
     /// What was sent, and what came; if asked for.
     transcript: Option<Vec<String>>,
 }
@@ -128,7 +134,7 @@ fn connect(server: &Server, resp3: bool) -> Conn {
     conn
 }
 
-fn start(setup: &Setup, options: Options, newer: bool) -> End {
+fn start(setup: &Setup, options: Options, more: &[&str], newer: bool) -> End {
     let mut options = options.args(&["--enable-debug-command", "yes"]);
     if setup.low_thresholds {
         options = options.args(LOW_THRESHOLDS);
@@ -136,13 +142,14 @@ fn start(setup: &Setup, options: Options, newer: bool) -> End {
             options = options.args(LOW_THRESHOLDS_NEWER);
         }
     }
-    let server = Server::start(options);
+    let server = Server::start(options.args(more));
     let conn = connect(&server, setup.resp3);
     End { server, conn }
 }
 
 fn start_ours(setup: &Setup) -> End {
-    start(setup, Options::new().args(&["--appendonly", "yes"]), true)
+    let options = Options::new().args(&["--appendonly", "yes"]);
+    start(setup, options, setup.ours_only, true)
 }
 
 impl End {
@@ -162,7 +169,8 @@ impl Servers<'_> {
     pub fn start(setup: Setup, differences: &Differences) -> Servers<'_> {
         let mut ours = start_ours(&setup);
         let program = setup.referee.as_ref();
-        let theirs = program.map(|program| start(&setup, Options::new().redis(program), false));
+        let theirs =
+            program.map(|program| start(&setup, Options::new().redis(program), &[], false));
         let has_field_expiry = command_list(&mut ours.conn).contains("hpexpiretime");
         Servers {
             setup,
@@ -171,6 +179,7 @@ impl Servers<'_> {
             theirs,
             queued: None,
             has_field_expiry,
+            tally: Tally::new(),
             transcript: None,
         }
     }
@@ -259,6 +268,7 @@ impl Servers<'_> {
         ours: &Value,
         theirs: Option<&Value>,
     ) -> Result<(), Failure> {
+        self.count(command, ours);
         self.note(&command.args, ours, theirs);
         let queued = self.queued.take();
         let name = command.args[0].to_ascii_lowercase();
@@ -282,6 +292,12 @@ impl Servers<'_> {
             expect::show(theirs)
         );
         Err(Failure { step, what })
+    }
+
+    fn count(&mut self, command: &Command, reply: &Value) {
+        let (sent, succeeded) = self.tally.entry(command.row).or_default();
+        *sent += 1;
+        *succeeded += usize::from(!is_error(reply));
     }
 
     fn note(&mut self, args: &[Vec<u8>], ours: &Value, theirs: Option<&Value>) {
@@ -309,8 +325,7 @@ impl Servers<'_> {
         let reply = self.ours.exchange(&[&command.args]).map(|mut replies| replies.remove(0));
         let reply = reply.map_err(|e| self.lost(0, &command.args, &e))?;
         let Some(theirs) = &mut self.theirs else {
-            self.note(&command.args, &reply, None);
-            return Ok(());
+            return self.judge(0, command, &reply, None);
         };
         let members = match &reply {
             Value::Bulk(_) => std::slice::from_ref(&reply),
@@ -327,6 +342,7 @@ impl Servers<'_> {
         if taken == 0 {
             return self.judge(0, command, &reply, Some(&replies[1]));
         }
+        self.count(command, &reply);
         self.note(&command.args, &reply, Some(&replies[1]));
         let asked = command.args.get(2).and_then(|n| std::str::from_utf8(n).ok()?.parse().ok());
         let asked: i64 = if command.args.len() > 2 { asked.unwrap_or(0) } else { 1 };

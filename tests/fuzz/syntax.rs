@@ -23,6 +23,7 @@ pub enum Node {
 /// A row's command, and what stands behind it.
 #[derive(Debug)]
 pub struct Syntax {
+    pub text: &'static str,
     /// As COMMAND LIST has it: `get`, `object|encoding`.
     pub name: String,
     /// The words of the command itself.
@@ -54,7 +55,7 @@ pub fn parse(text: &'static str) -> Syntax {
     assert!(parser.tokens.is_empty(), "unbalanced: {text}");
     let is_timed = tokens.iter().any(|token| TIMES.contains(token));
     let words = tokens[0].split('|').collect();
-    Syntax { name: tokens[0].to_lowercase(), words, arguments, is_timed }
+    Syntax { text, name: tokens[0].to_lowercase(), words, arguments, is_timed }
 }
 
 /// Words, brackets, bars and the signs of repetition. A bar within a word is a part of it.
