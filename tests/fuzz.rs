@@ -6,6 +6,9 @@
 //! one, goredis is tried alone. `GOREDIS_FUZZ_SEED` (a number) and `GOREDIS_FUZZ_COUNT` (how many
 //! commands) say what to try; every [`ROUND`] commands there is a new seed, one more than the
 //! last, with new servers. A failure prints the fewest commands found that lead to it.
+//!
+//! With `GOREDIS_FUZZ_SELF=1` redis-server is put in goredis's place as well. Then what differs is
+//! a matter of time or chance that `fuzz/grammar.rs` does not allow for.
 
 mod support;
 
@@ -46,6 +49,10 @@ fn number(variable: &str, default: usize) -> usize {
     std::env::var(variable).map_or(default, |text| text.parse().expect(variable))
 }
 
+fn is_self_test() -> bool {
+    number("GOREDIS_FUZZ_SELF", 0) == 1
+}
+
 /// The redis-server to compare with, if one is installed.
 fn referee() -> Option<String> {
     let installed = "/usr/bin/redis-server".to_string();
@@ -77,8 +84,13 @@ fn epoch(fuzzer: &mut Fuzzer, number: usize) -> Vec<Step> {
 fn round(seed: u64, count: usize, referee: Option<String>, tally: &mut Tally) -> usize {
     let alone = referee.is_none();
     let differences = Differences::load();
-    let setup =
-        Setup { resp3: seed % 2 == 1, low_thresholds: seed % 3 != 2, referee, ours_only: &[] };
+    let setup = Setup {
+        resp3: seed % 2 == 1,
+        low_thresholds: seed % 3 != 2,
+        self_test: is_self_test(),
+        referee,
+        ours_only: &[],
+    };
     let mut servers = Servers::start(setup, &differences);
     let known = servers.common_commands();
     let mut fuzzer = Fuzzer::new(seed, alone, |name| known.contains(name));
@@ -127,7 +139,7 @@ fn random_commands_do_as_in_redis() {
     let mut tally = Tally::new();
     for number in 0..count.div_ceil(ROUND) {
         let seed = seed + number as u64;
-        let referee = referee.clone().filter(|_| !seed.is_multiple_of(4));
+        let referee = referee.clone().filter(|_| is_self_test() || !seed.is_multiple_of(4));
         let how = if referee.is_some() { "side by side" } else { "alone" };
         let drawn = round(seed, ROUND.min(count - number * ROUND), referee, &mut tally);
         println!("seed {seed}, {how}: {drawn} of {rows} rows drawn, {} skipped", rows - drawn);
@@ -152,8 +164,13 @@ fn goredis_alone_keeps_its_data() {
 fn a_difference_is_found_and_cut_down() {
     let Some(program) = referee() else { return };
     let differences = Differences::load();
-    let ours_only = &["--hash-max-listpack-entries", "1"];
-    let setup = Setup { resp3: false, low_thresholds: true, referee: Some(program), ours_only };
+    let setup = Setup {
+        resp3: false,
+        low_thresholds: true,
+        self_test: false,
+        referee: Some(program),
+        ours_only: &["--hash-max-listpack-entries", "1"],
+    };
     let mut servers = Servers::start(setup, &differences);
     let known = servers.common_commands();
     let mut fuzzer = Fuzzer::new(1, false, |name| known.contains(name));

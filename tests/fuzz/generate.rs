@@ -285,9 +285,10 @@ impl Values {
         }
     }
 
+    /// No two begin alike up to a NUL byte: SORT ALPHA compares no further, and calls them equal.
     fn binary(&mut self) -> Vec<u8> {
         let strings: [&[u8]; 6] =
-            [b"\x00\xff", b"a\x00b", b"\xff\xfe\xfd", b"\r\n", "caf\u{e9}".as_bytes(), b"\" '\\"];
+            [b"q\x00\xff", b"y\x00b", b"\xff\xfe\xfd", b"\r\n", "caf\u{e9}".as_bytes(), b"\" '\\"];
         strings[self.rng.index(strings.len())].to_vec()
     }
 

@@ -401,7 +401,8 @@ const EXPIRATION: &[Row] = &[
     (2, "PEXPIRETIME key:any", Near),
 ];
 
-// With BY and ALPHA equal weights have no order of their own, so those are compared as sets.
+// With BY and ALPHA equal weights have no order of their own, so those are compared as sets. With
+// BY nosort a set has none, so the keys used there are of no other row.
 const SORT: &[Row] = &[
     (4, "RPUSH key:nums small+", Exact),
     (2, "RPUSH key:nums score+", Exact),
@@ -411,7 +412,14 @@ const SORT: &[Row] = &[
     (2, "SORT (key:list | key:set | key:zset | key:nums) ALPHA [LIMIT index index] [DESC]", Exact),
     (2, "SORT key:nums BY weight-pattern [LIMIT index index] (GET get-pattern)* [DESC]", Exact),
     (1, "SORT (key:nums | key:set) BY weight-pattern ALPHA", Unordered),
-    (2, "SORT (key:list | key:zset) BY 'nosort' [LIMIT index index] (GET get-pattern)*", Exact),
+    (2, "RPUSH 'pure:list' member+", Exact),
+    (2, "ZADD 'pure:zset' (score member)+", Exact),
+    (
+        2,
+        "SORT ('pure:list' | 'pure:zset') BY 'nosort' [LIMIT index index] (GET get-pattern)* \
+         [DESC]",
+        Exact,
+    ),
     (2, "SORT key:nums [LIMIT index index] [DESC] (GET get-pattern)* STORE key:nums", Exact),
     (1, "SORT (key:set | key:ints) ALPHA STORE key:list", Exact),
     (1, "SORT_RO key:nums [BY weight-pattern] [LIMIT index index] [ASC | DESC]", Exact),

@@ -43,6 +43,8 @@ pub struct Setup {
     pub resp3: bool,
     /// Whether collections leave their small encodings early.
     pub low_thresholds: bool,
+    /// Put the referee in goredis's place, too.
+    pub self_test: bool,
     /// The program to compare with.
     pub referee: Option<String>,
     /// Arguments that the referee does not get: with them a difference can be planted.
@@ -100,6 +102,9 @@ pub struct Servers<'a> {
     /// Commands that wait for EXEC.
     queued: Option<Vec<Command>>,
     has_field_expiry: bool,
+    /// Whether goredis has loaded its data. Loading them may give smaller encodings than growing
+    /// to them does, in Redis as well, so from then on encodings say nothing.
+    is_loaded: bool,
     /// By row, how many commands were sent, and how many were answered without an error.
     pub tally: Tally,
     /// What was sent, and what came; if asked for.
@@ -148,8 +153,11 @@ fn start(setup: &Setup, options: Options, more: &[&str], newer: bool) -> End {
 }
 
 fn start_ours(setup: &Setup) -> End {
-    let options = Options::new().args(&["--appendonly", "yes"]);
-    start(setup, options, setup.ours_only, true)
+    let mut options = Options::new();
+    if let Some(program) = setup.referee.as_ref().filter(|_| setup.self_test) {
+        options = options.redis(program);
+    }
+    start(setup, options.args(&["--appendonly", "yes"]), setup.ours_only, !setup.self_test)
 }
 
 impl End {
@@ -179,6 +187,7 @@ impl Servers<'_> {
             theirs,
             queued: None,
             has_field_expiry,
+            is_loaded: false,
             tally: Tally::new(),
             transcript: None,
         }
@@ -195,6 +204,7 @@ impl Servers<'_> {
 
     /// Empties both, and begins new connections. Starts goredis again if it has died.
     pub fn reset(&mut self) {
+        self.is_loaded = false;
         self.queued = None;
         let conn = Conn::try_connect(("127.0.0.1", self.ours.server.port()));
         let alive = conn.is_ok_and(|mut conn| {
@@ -225,12 +235,15 @@ impl Servers<'_> {
     pub fn run(&mut self, steps: &[Step], first: usize) -> Result<(), Failure> {
         let mut at = 0;
         while at < steps.len() {
-            let is_plain = |step: &Step| matches!(step, Step::Send(c) if c.check != Check::Spop);
+            let is_spop = |c: &Command| c.check == Check::Spop && c.args.len() > 1;
+            let is_plain = |step: &Step| matches!(step, Step::Send(c) if !is_spop(c));
             let plain = steps[at..].iter().take(BATCH).take_while(|step| is_plain(step)).count();
             let done = match &steps[at] {
                 _ if plain > 0 => self.batch(&steps[at..at + plain]),
                 Step::Send(command) => self.spop(command),
                 Step::Compare => self.compare(),
+                // What Redis loses of streams at a restart says nothing of the grammar.
+                Step::Restart { .. } if self.setup.self_test => Ok(()),
                 Step::Restart { kill } => self.restart(*kill),
             };
             done.map_err(|f| Failure { step: first + at + f.step, what: f.what })?;
@@ -270,6 +283,10 @@ impl Servers<'_> {
     ) -> Result<(), Failure> {
         self.count(command, ours);
         self.note(&command.args, ours, theirs);
+        let mut command = command.clone();
+        if self.is_loaded && command.args[0].eq_ignore_ascii_case(b"object") {
+            command.check = Check::Kind;
+        }
         let queued = self.queued.take();
         let name = command.args[0].to_ascii_lowercase();
         let is_ok = |value: &Value, text: &[u8]| matches!(value, Value::Simple(t) if t == text);
@@ -277,12 +294,12 @@ impl Servers<'_> {
             (b"multi", None) if is_ok(ours, b"OK") => Some(Vec::new()),
             (b"exec" | b"discard", _) => None,
             (_, Some(queued)) if is_ok(ours, b"QUEUED") => {
-                Some(queued.iter().chain([command]).cloned().collect())
+                Some(queued.iter().chain([&command]).cloned().collect())
             }
             _ => queued.clone(),
         };
         let Some(theirs) = theirs else { return Ok(()) };
-        if self.differences.agree(command, &queued.unwrap_or_default(), ours, theirs) {
+        if self.differences.agree(&command, &queued.unwrap_or_default(), ours, theirs) {
             return Ok(());
         }
         let what = format!(
@@ -394,6 +411,7 @@ impl Servers<'_> {
             transcript.push(format!("(restart, kill -9: {kill})"));
         }
         self.reconnect();
+        self.is_loaded = true;
         let compared = self.compare_restarted(kill);
         compared.map_err(|what| Failure { step: 0, what })?;
         self.reconnect();
@@ -473,8 +491,9 @@ fn data(conn: &mut Conn, field_expiry: bool) -> Result<Data, String> {
 }
 
 fn groups(conn: &mut Conn, key: &[u8]) -> Result<Value, String> {
-    let info = vec![arg("XINFO"), arg("STREAM"), key.to_vec(), arg("FULL"), arg("COUNT"), arg("0")];
-    Ok(canonical(Check::Info, &ask(conn, &[info])?[0]))
+    let question =
+        vec![arg("XINFO"), arg("STREAM"), key.to_vec(), arg("FULL"), arg("COUNT"), arg("0")];
+    Ok(canonical(Check::Info, &ask(conn, &[question])?[0]))
 }
 
 fn field_expiries(conn: &mut Conn, key: &[u8]) -> Result<Value, String> {
