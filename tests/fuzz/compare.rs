@@ -128,7 +128,9 @@ fn doubles(value: &Value) -> Value {
         Value::Bulk(bytes) => {
             let text = std::str::from_utf8(bytes).ok();
             let number: Option<f64> = text.and_then(|text| text.parse().ok());
-            number.map_or(value.clone(), |number| Value::Bulk(number.to_string().into_bytes()))
+            // A sum with 0 is one without the sign of -0.
+            let shortest = |number: f64| Value::Bulk((number + 0.0).to_string().into_bytes());
+            number.map_or(value.clone(), shortest)
         }
         // No NaN is equal to another.
         Value::Double(x) if x.is_nan() => Value::Simple(b"nan".to_vec()),
@@ -228,6 +230,7 @@ mod tests {
             (Check::Exact, bulk("1.0"), bulk("1"), false),
             (Check::Doubles, bulk("0.1"), bulk("0.10000000000000001"), true),
             (Check::Doubles, bulk("0.1"), bulk("0.2"), false),
+            (Check::Doubles, bulk("-0"), bulk("0"), true),
             (Check::Doubles, Value::Double(f64::NAN), Value::Double(f64::NAN), true),
             (Check::Unordered, list(&["a", "b"]), list(&["b", "a"]), true),
             (Check::Unordered, list(&["a", "a"]), list(&["a", "b"]), false),

@@ -242,8 +242,16 @@ const ZSETS: &[Row] = &[
     (2, "ZINTER keys:mixed [WEIGHTS weight^] [AGGREGATE (SUM | MIN | MAX)] [WITHSCORES]", Doubles),
     (1, "ZDIFF keys:mixed [WITHSCORES]", Doubles),
     (1, "ZINTERCARD keys:mixed [LIMIT int]", Exact),
-    (2, "ZUNIONSTORE key:zset keys:mixed [WEIGHTS weight^] [AGGREGATE (SUM | MIN | MAX)]", Exact),
-    (2, "ZINTERSTORE key:zset keys:mixed [WEIGHTS weight^] [AGGREGATE (SUM | MIN | MAX)]", Exact),
+    (
+        2,
+        "ZUNIONSTORE key:zset keys:mixed [WEIGHTS weight-stored^] [AGGREGATE (SUM | MIN | MAX)]",
+        Exact,
+    ),
+    (
+        2,
+        "ZINTERSTORE key:zset keys:mixed [WEIGHTS weight-stored^] [AGGREGATE (SUM | MIN | MAX)]",
+        Exact,
+    ),
     (1, "ZDIFFSTORE key:zset keys:mixed", Exact),
     (1, "ZSCAN key:zset cursor [MATCH pattern] [COUNT count]", Kind),
 ];

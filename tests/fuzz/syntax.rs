@@ -29,14 +29,17 @@ pub struct Syntax {
     /// The words of the command itself.
     pub words: Vec<&'static str>,
     pub arguments: Node,
-    /// Whether something expires, blocks or is claimed by age, so that a number in the wrong place
-    /// could make the outcome a matter of time.
-    pub is_timed: bool,
+    /// Whether it must not be changed at will. Where something expires, blocks or is claimed by
+    /// age, a number in the wrong place could make the outcome a matter of time; among the scores
+    /// of `key:lex`, it would make them differ.
+    pub is_delicate: bool,
 }
 
-/// Generators of times that are safe only where they stand.
-const TIMES: &[&str] =
-    &["seconds", "ms", "at-s", "at-ms", "later-s", "later-ms", "timeout", "block-ms", "min-idle"];
+/// What is safe only where it stands.
+const DELICATE: &[&str] = &[
+    "seconds", "ms", "at-s", "at-ms", "later-s", "later-ms", "timeout", "block-ms", "min-idle",
+    "key:lex",
+];
 
 /// What several rows have in common.
 const SHORT: &[(&str, &str)] = &[
@@ -53,9 +56,9 @@ pub fn parse(text: &'static str) -> Syntax {
     let mut parser = Parser { text, tokens: &tokens[1..] };
     let arguments = parser.alternatives();
     assert!(parser.tokens.is_empty(), "unbalanced: {text}");
-    let is_timed = tokens.iter().any(|token| TIMES.contains(token));
+    let is_delicate = tokens.iter().any(|token| DELICATE.contains(token));
     let words = tokens[0].split('|').collect();
-    Syntax { text, name: tokens[0].to_lowercase(), words, arguments, is_timed }
+    Syntax { text, name: tokens[0].to_lowercase(), words, arguments, is_delicate }
 }
 
 /// Words, brackets, bars and the signs of repetition. A bar within a word is a part of it.
