@@ -381,8 +381,6 @@ impl Values {
                 "0-0",
                 "x",
                 "-",
-                "+",
-                "18446744073709551615-18446744073709551615",
                 "1-",
                 "",
                 "5-*",
@@ -416,6 +414,7 @@ impl Values {
     fn range_id(&mut self) -> Vec<u8> {
         match self.rng.below(8) {
             0 | 1 => b"-".to_vec(),
+            2 if self.one_in(8) => b"18446744073709551615-18446744073709551615".to_vec(),
             2 | 3 => b"+".to_vec(),
             4 => [b"(".to_vec(), self.id()].concat(),
             _ => self.id(),
@@ -560,8 +559,19 @@ impl Fuzzer {
             0 if self.has_multi => self.transaction(),
             1 => self.elsewhere(),
             2 if self.values.one_in(10) => Command::new(&["FLUSHDB"], Check::Exact),
-            _ => self.single(),
+            _ => {
+                let command = self.single();
+                self.put_off(command);
+                self.pending.pop().expect("what was just put there")
+            }
         }
+    }
+
+    /// Puts a command before those that wait, with what it needs before it.
+    fn put_off(&mut self, command: Command) {
+        let consumers = consumers(&command.args);
+        self.pending.push(command);
+        self.pending.extend(consumers);
     }
 
     /// MULTI, and what belongs to it.
@@ -576,7 +586,7 @@ impl Fuzzer {
             let command = self.single();
             // What SPOP took is known too late here.
             if command.check != Check::Spop {
-                self.pending.push(command);
+                self.put_off(command);
             }
         }
         self.pending.push(Command::new(&["MULTI"], Check::Exact));
@@ -589,7 +599,7 @@ impl Fuzzer {
         self.pending.push(Command::new(&["SELECT", "0"], Check::Exact));
         for _ in 0..self.values.rng.below(6) {
             let command = self.single();
-            self.pending.push(command);
+            self.put_off(command);
         }
         let db = self.values.pick(&["1", "2"]);
         Command { row: "", args: vec![b"SELECT".to_vec(), db], check: Check::Exact }
@@ -620,6 +630,29 @@ impl Fuzzer {
         }
         Command { row: row.syntax.text, args, check: row.check }
     }
+}
+
+/// Commands that make the consumers this one is for. Since 7.2 it makes them itself also where it
+/// has nothing for them to read or claim, and 7.0 does not.
+fn consumers(args: &[Vec<u8>]) -> Vec<Command> {
+    let is = |arg: &Vec<u8>, word: &str| arg.eq_ignore_ascii_case(word.as_bytes());
+    let is_claim = is(&args[0], "xclaim") || is(&args[0], "xautoclaim");
+    let (keys, owner) = match args {
+        [_, key, group, consumer, ..] if is_claim => (std::slice::from_ref(key), [group, consumer]),
+        [name, _, group, consumer, rest @ ..] if is(name, "xreadgroup") => {
+            let streams = rest.iter().position(|arg| is(arg, "streams"));
+            let streams = streams.map_or(&[][..], |at| &rest[at + 1..]);
+            (&streams[..streams.len() / 2], [group, consumer])
+        }
+        _ => return Vec::new(),
+    };
+    let making = |key: &Vec<u8>| {
+        let mut args = ["XGROUP", "CREATECONSUMER"].map(|word| word.as_bytes().to_vec()).to_vec();
+        args.push(key.clone());
+        args.extend(owner.map(Vec::clone));
+        Command { row: "", args, check: Check::Exact }
+    };
+    keys.iter().map(making).collect()
 }
 
 /// Makes a command an odd one, likely wrong. `own` words are the command's own.

@@ -274,6 +274,7 @@ const STREAMS: &[Row] = &[
     (1, "XTRIM key:stream (MAXLEN '~' count | MINID '~' id) [LIMIT count]", Alone),
     (2, "XREAD [COUNT count] STREAMS key:stream+ read-id^", Exact),
     (1, "XREAD [COUNT count] BLOCK block-ms STREAMS key:stream+ read-id^", Exact),
+    (1, "XREAD [COUNT count] STREAMS key:stream+ '+'^", Alone),
     (1, "XSETID key:stream id [ENTRIESADDED small] [MAXDELETEDID id]", Exact),
     (4, "XGROUP|CREATE key:stream group group-id [MKSTREAM] [ENTRIESREAD small]", Exact),
     (1, "XGROUP|SETID key:stream group group-id [ENTRIESREAD small]", Exact),
