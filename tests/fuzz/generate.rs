@@ -58,6 +58,7 @@ const GENERATORS: &[(&str, Generator)] = &[
     ("group", |v| v.mostly(&["g1", "g1", "g2"], &["g3", ""])),
     ("group-id", |v| if v.one_in(2) { b"$".to_vec() } else { v.id() }),
     ("id", Values::id),
+    ("high-id", Values::high_id),
     ("index", Values::index),
     ("int", Values::int),
     ("latitude", |v| v.degrees(80)),
@@ -409,6 +410,12 @@ impl Values {
                 format!("{}-{}", self.newest, self.rng.below(2)).into_bytes()
             }
         }
+    }
+
+    /// Above all ids so far: since 7.2 XSETID takes none below a deleted one.
+    fn high_id(&mut self) -> Vec<u8> {
+        self.newest += 3;
+        self.newest.to_string().into_bytes()
     }
 
     fn range_id(&mut self) -> Vec<u8> {

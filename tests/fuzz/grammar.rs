@@ -275,7 +275,7 @@ const STREAMS: &[Row] = &[
     (2, "XREAD [COUNT count] STREAMS key:stream+ read-id^", Exact),
     (1, "XREAD [COUNT count] BLOCK block-ms STREAMS key:stream+ read-id^", Exact),
     (1, "XREAD [COUNT count] STREAMS key:stream+ '+'^", Alone),
-    (1, "XSETID key:stream id [ENTRIESADDED small] [MAXDELETEDID id]", Exact),
+    (1, "XSETID key:stream high-id [ENTRIESADDED small] [MAXDELETEDID id]", Exact),
     (4, "XGROUP|CREATE key:stream group group-id [MKSTREAM] [ENTRIESREAD small]", Exact),
     (1, "XGROUP|SETID key:stream group group-id [ENTRIESREAD small]", Exact),
     (1, "XGROUP|DESTROY key:stream group", Exact),

@@ -16,7 +16,7 @@ use crate::support::{Conn, Options, Server, encode, expect};
 /// Databases that the fuzzer uses.
 const DATABASES: u32 = 3;
 /// Commands sent before their replies are read.
-const BATCH: usize = 64;
+const BATCH: usize = 100;
 
 #[derive(Clone, Debug)]
 pub enum Step {
