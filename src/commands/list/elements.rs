@@ -5,9 +5,9 @@ use crate::base::number::parse_i64;
 use crate::server::ctx::Ctx;
 use crate::server::error::Error;
 use crate::store::NewValue;
-use crate::store::db::{Entry, Garbage};
+use crate::store::db::{Entry, Garbage, Vacant};
 use crate::store::event::class;
-use crate::types::list::{self, End};
+use crate::types::list::{self, End, Limits};
 use crate::types::{Inline, Slot};
 use std::ops::ControlFlow;
 
@@ -31,7 +31,6 @@ pub fn rpushx(ctx: &mut Ctx) -> Result<(), Error> {
 fn push(ctx: &mut Ctx, end: End, creates: bool) -> Result<(), Error> {
     let limits = limits(ctx);
     let elements = ctx.args.from(2);
-    let mut buffer = [0; list::INLINE_BYTES];
     let mut edit = match ctx.keys.entry(ctx.args.get(1)) {
         Entry::Occupied(edit) => {
             list_of(edit.view().value())?;
@@ -41,27 +40,31 @@ fn push(ctx: &mut Ctx, end: End, creates: bool) -> Result<(), Error> {
             ctx.out.int(0);
             return Ok(());
         }
-        Entry::Vacant(vacant) => {
-            // One small element is in its place at once.
-            let one = if elements.len() == 1 {
-                list::inline_of_one(elements.get(0), &mut buffer)
-            } else {
-                None
-            };
-            if let Some(bytes) = one {
-                vacant
-                    .insert(NewValue::Inline(Inline::List, bytes), None)
-                    .notify(class::LIST, push_event(end));
-                ctx.out.int(1);
-                return Ok(());
-            }
-            vacant.insert(NewValue::Inline(Inline::List, b""), None)
+        Entry::Vacant(vacant) if elements.len() == 1 => {
+            create(vacant, end, elements.get(0), &limits);
+            ctx.out.int(1);
+            return Ok(());
+        }
+        Entry::Vacant(vacant) => vacant.insert(NewValue::Inline(Inline::List, b""), None),
+    };
+    let len = list::push(&mut edit, end, elements.iter(), &limits);
+    edit.notify(class::LIST, push_event(end));
+    ctx.out.int(len as i64);
+    Ok(())
+}
+
+/// Creates a list of one element. A small one is in its place at once.
+fn create(vacant: Vacant<'_>, end: End, element: &[u8], limits: &Limits) {
+    let mut buffer = [0; list::INLINE_BYTES];
+    let mut edit = match list::inline_of_one(element, &mut buffer) {
+        Some(bytes) => vacant.insert(NewValue::Inline(Inline::List, bytes), None),
+        None => {
+            let mut edit = vacant.insert(NewValue::Inline(Inline::List, b""), None);
+            list::push(&mut edit, end, std::iter::once(element), limits);
+            edit
         }
     };
-    list::push(&mut edit, end, elements.iter(), &limits);
     edit.notify(class::LIST, push_event(end));
-    ctx.out.int(list_of(edit.value())?.len() as i64);
-    Ok(())
 }
 
 pub fn linsert(ctx: &mut Ctx) -> Result<(), Error> {

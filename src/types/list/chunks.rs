@@ -249,8 +249,8 @@ impl Chunks {
         }
     }
 
-    /// Removes elements from `index` on, at least one; they must be there. Returns chunks that are no longer
-    /// needed, to be freed elsewhere, if they are many.
+    /// Removes elements from `index` on, at least one; they must be there. Returns chunks that are
+    /// no longer needed, to be freed elsewhere, if they are many.
     pub fn remove(&mut self, index: usize, count: usize, limits: &Limits) -> Option<Chunks> {
         let most = limits.bytes();
         let before = self.chunks.len();

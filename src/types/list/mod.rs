@@ -240,28 +240,38 @@ pub fn empty() -> Loose {
     Loose::Inline(Inline::List, Vec::new())
 }
 
-/// Pushes elements one after the other at an end.
-pub fn push<'e, S, I>(slot: &mut S, end: End, elements: I, limits: &Limits)
+/// Pushes elements one after the other at an end; returns how many there are now.
+#[inline]
+pub fn push<'e, S, I>(slot: &mut S, end: End, mut elements: I, limits: &Limits) -> usize
 where
     S: Slot,
     I: ExactSizeIterator<Item = &'e [u8]> + Clone,
 {
     let bytes = elements.clone().map(<[u8]>::len).sum();
-    grow(slot, bytes, elements.len(), limits);
-    for element in elements {
-        if has_room(slot, element) {
-            let index = match (end, packed_in(slot)) {
-                (End::Back, Some(packed)) => packed.count,
-                _ => 0,
-            };
-            replace_packed(slot, index, 0, Some(element));
-            continue;
-        }
-        if packed_in(slot).is_some() {
-            unpack(slot, false, limits);
-        }
-        chunks_in(slot).push(end, element, limits);
+    let more = elements.len();
+    // Looking into the slot costs as much as pushing.
+    if let Some(Object::List(chunks)) = slot.object_mut() {
+        chunks.note_growth(bytes, more, limits);
+        elements.for_each(|element| chunks.push(end, element, limits));
+        return chunks.len();
     }
+    grow(slot, bytes, more, limits);
+    let mut count = packed_in(slot).map_or(0, |packed| packed.count);
+    while let Some(element) = elements.next() {
+        if !has_room(slot, element) {
+            if packed_in(slot).is_some() {
+                unpack(slot, false, limits);
+            }
+            let chunks = chunks_in(slot);
+            chunks.push(end, element, limits);
+            elements.for_each(|element| chunks.push(end, element, limits));
+            return chunks.len();
+        }
+        let index = if end == End::Back { count } else { 0 };
+        replace_packed(slot, index, 0, Some(element));
+        count += 1;
+    }
+    count
 }
 
 /// Inserts an element before the one with this index, which must be there.
