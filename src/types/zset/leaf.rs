@@ -8,11 +8,15 @@
 
 use super::member::{Member, Tagged};
 use super::order::Point;
+use crate::base::prefetch;
 use std::ops::Range;
 
 /// Elements a leaf holds at most: with them it takes 512 bytes, which allocators have blocks for.
 pub const CAPACITY: usize = 62;
 const _: () = assert!(size_of::<Leaf>() == 512);
+
+/// Bytes of a processor's cache line.
+const LINE: usize = 64;
 
 pub struct Leaf {
     base: u64,
@@ -59,6 +63,14 @@ impl Leaf {
     /// If it is empty.
     pub fn last(&self) -> Member {
         self.entries()[self.len() - 1].member()
+    }
+
+    /// Asks the processor to fetch all of it: a search reads its lines one after the other, and
+    /// each would have to be waited for.
+    #[inline]
+    pub fn prefetch(&self) {
+        prefetch::read(&self.base);
+        self.entries.iter().step_by(LINE / size_of::<Tagged>()).for_each(prefetch::read);
     }
 
     #[inline]

@@ -55,6 +55,8 @@ impl Sorted {
 
     /// Adds a member that is not there, as [`Sorted::find`] has just told.
     pub fn insert(&mut self, bytes: &[u8], score: f64) {
+        // Its place in the tree is fetched while it is made and put into the table.
+        self.tree.prefetch(&Point::before(score, bytes));
         let new = Member::new(score, bytes);
         self.table.insert(hash(bytes), new.word(), |word| hash(member(word).bytes()));
         self.tree.insert(new);
@@ -106,6 +108,12 @@ impl Sorted {
 impl Sorted {
     pub fn tree_memory(&self) -> usize {
         self.tree.memory()
+    }
+
+    /// Fails if anything is not as it must be.
+    pub fn check(&self) {
+        self.tree.check();
+        assert_eq!(self.table.len(), self.tree.len());
     }
 }
 

@@ -187,6 +187,9 @@ proptest! {
         let (mut slot, mut model) = (empty(), Model::new());
         for step in steps {
             apply(&mut slot, &mut model, &NEVER_PACKED, step);
+            if let Loose::Object(Object::Zset(sorted)) = &slot {
+                sorted.check();
+            }
         }
         compare(&slot, &model, &[0.0, -0.0, 1.0, 4.0, 1000.0, f64::INFINITY]);
         let copy = slot.clone();
@@ -298,7 +301,7 @@ fn nodes_are_nearly_full_where_scores_only_rise_or_only_fall() {
         assert!(elements.is_sorted_by(|a, b| a.1 < b.1));
         let bytes = sorted(&slot).tree_memory() as f64 / MANY as f64;
         // 8 bytes an element and 16 a leaf of 62, and the nodes above.
-        assert!(cfg!(miri) || bytes < 9.3, "{bytes} bytes an element");
+        assert!(cfg!(miri) || bytes < 9.5, "{bytes} bytes an element");
     }
 }
 

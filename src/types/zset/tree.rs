@@ -38,6 +38,9 @@ struct Branch {
 }
 
 struct Inner {
+    /// The branches' orders once more, side by side: a search looks at these, and they fit caches
+    /// that the branches do not.
+    orders: [u64; FANOUT],
     branches: Vec<Branch>,
 }
 
@@ -74,7 +77,10 @@ impl Node {
         let mut before = 0;
         loop {
             match node {
-                Node::Leaf(leaf) => return before + leaf.position(point),
+                Node::Leaf(leaf) => {
+                    leaf.prefetch();
+                    return before + leaf.position(point);
+                }
                 Node::Inner(inner) => {
                     let at = inner.branch_at(point);
                     before += inner.branches[..at].iter().map(|b| b.count).sum::<usize>();
@@ -114,6 +120,8 @@ impl Node {
                 all.append(&mut right.branches);
                 right.branches.extend(all.drain(to_left..));
                 left.branches.append(&mut all);
+                left.note_orders();
+                right.note_orders();
             }
             _ => unreachable!("neighbours have the same height"),
         }
@@ -153,15 +161,28 @@ impl Branch {
 
 impl Inner {
     fn new() -> Box<Inner> {
-        Box::new(Inner { branches: Vec::with_capacity(FANOUT) })
+        Box::new(Inner { orders: [0; FANOUT], branches: Vec::with_capacity(FANOUT) })
+    }
+
+    /// Notes the orders again, as branches have come or gone.
+    fn note_orders(&mut self) {
+        for (order, branch) in self.orders.iter_mut().zip(&self.branches) {
+            *order = branch.order;
+        }
     }
 
     /// The branch in which a point is. One between two branches is at the end of the left one.
     #[inline]
     fn branch_at(&self, point: &Point) -> usize {
+        let orders = &self.orders[..self.branches.len()];
         let behind =
-            |branch: &Branch| point.is_behind(branch.order, || branch.first.member().bytes());
-        self.branches.partition_point(behind).saturating_sub(1)
+            |at: usize| point.is_behind(orders[at], || self.branches[at].first.member().bytes());
+        let (mut low, mut high) = (0, orders.len());
+        while low < high {
+            let middle = (low + high) / 2;
+            if behind(middle) { low = middle + 1 } else { high = middle }
+        }
+        low.saturating_sub(1)
     }
 
     /// The branch with the element of this rank, and its rank there.
@@ -186,6 +207,7 @@ impl Inner {
             if let Some(behind) = end_of(leaf, new, ends) {
                 let branch = Branch::new(Node::Leaf(leaf.beside(new.member)));
                 self.branches.insert(at + usize::from(behind), branch);
+                self.note_orders();
                 return self.split_if_full(ends);
             }
             self.make_room(at);
@@ -195,6 +217,7 @@ impl Inner {
         branch.count += 1;
         let right = match &mut branch.node {
             Node::Leaf(leaf) => {
+                leaf.prefetch();
                 leaf.put(leaf.position(&new.point), new.member);
                 None
             }
@@ -204,10 +227,12 @@ impl Inner {
             branch.count -= right.count;
             branch.refresh_first();
             self.branches.insert(at + 1, right);
+            self.note_orders();
             return self.split_if_full(ends);
         }
         if !new.point.is_behind(branch.order, || branch.first.member().bytes()) {
             branch.set_first(new.member);
+            self.orders[at] = branch.order;
         }
         // Sharing does not add branches, but splitting a leaf does.
         self.split_if_full(ends)
@@ -224,6 +249,7 @@ impl Inner {
         };
         let mut right = Inner::new();
         right.branches.extend(self.branches.drain(at..));
+        right.note_orders();
         Some(Branch::new(Node::Inner(right)))
     }
 
@@ -249,6 +275,7 @@ impl Inner {
         Node::divide(&mut left.node, &mut right.node, half);
         left.refresh();
         right.refresh();
+        self.note_orders();
     }
 
     /// Removes elements of one leaf; returns how many it was.
@@ -269,9 +296,11 @@ impl Inner {
         branch.count -= removed;
         if branch.count == 0 {
             self.branches.remove(at);
+            self.note_orders();
             return removed;
         }
         branch.refresh_first();
+        self.orders[at] = branch.order;
         if branch.node.width() < branch.node.capacity() / 4 && self.branches.len() > 1 {
             self.merge(if at > 0 { at - 1 } else { at });
         }
@@ -289,6 +318,7 @@ impl Inner {
         Node::divide(&mut left.node, &mut right.node, width);
         left.refresh();
         self.branches.remove(at + 1);
+        self.note_orders();
     }
 }
 
@@ -330,6 +360,17 @@ impl Tree {
         self.root.position(point)
     }
 
+    /// Asks the processor to fetch the leaf in which a point is.
+    pub fn prefetch(&self, point: &Point) {
+        let mut node = &self.root;
+        while let Node::Inner(inner) = node {
+            node = &inner.branches[inner.branch_at(point)].node;
+        }
+        if let Node::Leaf(leaf) = node {
+            leaf.prefetch();
+        }
+    }
+
     /// Adds an element that is not in the tree.
     pub fn insert(&mut self, member: Member) {
         let new = New { member, point: Point::before(member.score(), member.bytes()) };
@@ -355,12 +396,15 @@ impl Tree {
         if let Node::Inner(inner) = &mut self.root {
             inner.branches.push(Branch::new(old));
             inner.branches.extend(right);
+            inner.note_orders();
         }
     }
 
     /// Gives an element another score.
     pub fn rescore(&mut self, member: Member, score: f64) {
         let point = Point::behind(member.score(), member.bytes());
+        // Where it goes is fetched while it is taken from where it is.
+        self.prefetch(&Point::before(score, member.bytes()));
         if !self.rescore_in_place(&point, member, score) {
             self.remove_at(Place::Before(&point), &mut |removed| {
                 debug_assert!(removed == member);
@@ -381,6 +425,7 @@ impl Tree {
                     node = &mut inner.branches[at].node;
                 }
                 Node::Leaf(leaf) => {
+                    leaf.prefetch();
                     let at = leaf.position(point) - 1;
                     debug_assert!(leaf.entries()[at].member() == member);
                     let stays = leaf.may_stay(at, score);
@@ -457,6 +502,44 @@ impl Tree {
             }
         }
         of(&self.root)
+    }
+}
+
+#[cfg(test)]
+impl Tree {
+    /// Fails if anything is not as it must be.
+    pub fn check(&self) {
+        fn check(node: &Node, is_root: bool) -> (usize, usize) {
+            match node {
+                Node::Leaf(leaf) => {
+                    let members = || leaf.entries().iter().map(|entry| entry.member());
+                    let keys: Vec<_> = members().map(|m| (m.order(), m.bytes().to_vec())).collect();
+                    assert!(keys.is_sorted_by(|a, b| a < b));
+                    assert!(leaf.entries().is_sorted_by_key(|entry| entry.tag()));
+                    assert!(is_root || leaf.len() > 0);
+                    (leaf.len(), 0)
+                }
+                Node::Inner(inner) => {
+                    assert!(!inner.branches.is_empty() && inner.branches.len() < FANOUT);
+                    assert!(!is_root || inner.branches.len() > 1);
+                    let mut heights = Vec::new();
+                    for (branch, &order) in inner.branches.iter().zip(&inner.orders) {
+                        let (count, height) = check(&branch.node, false);
+                        assert_eq!((branch.count, branch.order), (count, order));
+                        assert_eq!(branch.first.member().order(), order);
+                        let first = match &branch.node {
+                            Node::Leaf(leaf) => leaf.first(),
+                            Node::Inner(inner) => inner.branches[0].first.member(),
+                        };
+                        assert!(branch.first.member() == first);
+                        heights.push(height);
+                    }
+                    assert!(heights.iter().all(|height| *height == heights[0]));
+                    (inner.branches.iter().map(|branch| branch.count).sum(), heights[0] + 1)
+                }
+            }
+        }
+        assert_eq!(check(&self.root, true).0, self.len);
     }
 }
 
