@@ -20,6 +20,7 @@
 //! between its home and itself is full: a search ends at the first line that is not. Removal
 //! restores that rule by moving spilled entries back.
 
+use super::prefetch;
 use super::rng::Rng;
 
 /// Words must be non-zero and below this bound.
@@ -70,10 +71,11 @@ pub struct Place {
 /// Lines a block has. The first block of a small table is shorter.
 const BLOCK: usize = 8;
 
+/// Aligned to its size: a look-up reads one cache line of it.
 #[derive(Default)]
+#[repr(align(32))]
 struct Segment {
     blocks: Vec<Box<[Line]>>,
-    lines: usize,
     len: usize,
 }
 
@@ -99,7 +101,7 @@ impl Segment {
     /// Makes room for so many lines. Lines that stay keep their entries, not their meaning.
     fn set_lines(&mut self, lines: usize) {
         debug_assert!(lines < BLOCK || lines.is_multiple_of(BLOCK));
-        if lines < BLOCK || self.lines < BLOCK {
+        if lines < BLOCK || self.lines() < BLOCK {
             self.blocks.clear();
         }
         let blocks = lines.div_ceil(BLOCK);
@@ -107,7 +109,14 @@ impl Segment {
         while self.blocks.len() < blocks {
             self.blocks.push(vec![EMPTY_LINE; lines.min(BLOCK)].into_boxed_slice());
         }
-        self.lines = lines;
+    }
+
+    #[inline]
+    fn lines(&self) -> usize {
+        match self.blocks.as_slice() {
+            [first] => first.len(),
+            blocks => blocks.len() * BLOCK,
+        }
     }
 
     #[inline]
@@ -122,12 +131,12 @@ impl Segment {
 
     #[inline]
     fn home(&self, tag: u64) -> usize {
-        (tag as usize * self.lines) >> 16
+        (tag as usize * self.lines()) >> 16
     }
 
     #[inline]
     fn next(&self, line: usize) -> usize {
-        if line + 1 == self.lines { 0 } else { line + 1 }
+        if line + 1 == self.lines() { 0 } else { line + 1 }
     }
 
     fn put(&mut self, entry: u64) -> (usize, usize) {
@@ -153,8 +162,8 @@ impl Segment {
     }
 
     fn reserve_one(&mut self) {
-        if self.len >= self.lines * LOAD {
-            self.resize(grown(self.lines));
+        if self.len >= self.lines() * LOAD {
+            self.resize(grown(self.lines()));
         }
     }
 
@@ -185,7 +194,7 @@ impl Segment {
 
     /// A slot of line `at` whose entry would rather live in `hole` (an earlier line) than there.
     fn spilled(&self, at: usize, hole: usize) -> Option<usize> {
-        let lines = self.lines;
+        let lines = self.lines();
         let distance = |from: usize| if at >= from { at - from } else { at + lines - from };
         self.line(at)
             .0
@@ -194,11 +203,22 @@ impl Segment {
     }
 
     fn shrink_if_sparse(&mut self) {
-        let (len, lines) = (self.len, self.lines);
+        let (len, lines) = (self.len, self.lines());
         if lines > 1 && len * 2 < lines * LOAD {
             self.resize(lines_for(len + len / 8 + 1));
         }
     }
+}
+
+/// The memory that a look-up reads, one piece after the other: each tells where the next one is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The segment's header.
+    Segment,
+    /// Its list of blocks.
+    Block,
+    /// The line where the hash is at home.
+    Line,
 }
 
 /// See the module's description.
@@ -231,7 +251,7 @@ impl Table {
 
     /// Slots there is memory for; with `len` it tells the load.
     pub fn capacity(&self) -> usize {
-        self.chunks.iter().flatten().map(|s| s.lines * SLOTS).sum()
+        self.chunks.iter().flatten().map(|s| s.lines() * SLOTS).sum()
     }
 
     #[inline]
@@ -249,12 +269,19 @@ impl Table {
         &mut self.chunks[index / CHUNK][index % CHUNK]
     }
 
-    /// Asks the processor to fetch the line where `hash` is at home.
+    /// Asks the processor to fetch what a look-up of `hash` reads there. The parts before
+    /// it should have been fetched long ago, as their memory is read here.
     #[inline]
-    pub fn prefetch(&self, hash: u64) {
-        if self.len > 0 {
-            let segment = self.segment(self.segment_of(hash));
-            super::prefetch::read(segment.line(segment.home(tag_of(hash))));
+    pub fn prefetch(&self, hash: u64, part: Part) {
+        if self.len == 0 {
+            return;
+        }
+        let segment = self.segment(self.segment_of(hash));
+        let home = || segment.home(tag_of(hash));
+        match part {
+            Part::Segment => prefetch::read(segment),
+            Part::Block => prefetch::read(&segment.blocks[home() / BLOCK]),
+            Part::Line => prefetch::read(segment.line(home())),
         }
     }
 
@@ -325,7 +352,7 @@ impl Table {
         let segment = self.segment_mut(index);
         segment.reserve_one();
         let (line, slot) = segment.put(entry(tag_of(hash), word));
-        let lines = segment.lines;
+        let lines = segment.lines();
         self.widest = self.widest.max(lines);
         self.len += 1;
         Place { segment: index as u32, line: line as u16, slot: slot as u16 }
@@ -344,7 +371,7 @@ impl Table {
             *self = Table::new();
         } else if self.segments == 1 {
             // Else draws from a small table that was large would hardly ever hit an entry.
-            self.widest = self.segment(0).lines;
+            self.widest = self.segment(0).lines();
         }
         word
     }
@@ -398,7 +425,7 @@ impl Table {
         for e in gone.entries() {
             segment.put(e);
         }
-        let lines = segment.lines;
+        let lines = segment.lines();
         self.widest = self.widest.max(lines);
     }
 
@@ -431,7 +458,7 @@ impl Table {
         for _ in 0..1000 {
             let segment = self.segment(rng.below(self.segments as u64) as usize);
             let slot = rng.below(slots) as usize;
-            if slot / SLOTS >= segment.lines {
+            if slot / SLOTS >= segment.lines() {
                 continue;
             }
             let e = segment.line(slot / SLOTS).0[slot % SLOTS];
@@ -481,9 +508,9 @@ impl Table {
                 break;
             }
         }
-        if line + 1 < segment.lines {
+        if line + 1 < segment.lines() {
             // The least tag whose home is the next line.
-            let tag = (((line as u64 + 1) << 16).div_ceil(segment.lines as u64)).min(0xFFFF);
+            let tag = (((line as u64 + 1) << 16).div_ceil(segment.lines() as u64)).min(0xFFFF);
             return Cursor { prefix: start, bits: now_bits, tag }.encode();
         }
         let step = if now_bits == 0 { 0 } else { 1u32 << (32 - now_bits) };

@@ -48,6 +48,8 @@ const SIGNALS: Token = Token(usize::MAX - 1);
 struct Batch {
     spans: Vec<Span>,
     commands: Vec<Cut>,
+    /// Of their first keys.
+    hashes: Vec<u64>,
 }
 
 struct Cut {
@@ -59,7 +61,6 @@ struct Cut {
     end: usize,
     canonical: bool,
     entry: Option<&'static Entry>,
-    hash: u64,
 }
 
 /// Why parsing ahead stopped.
@@ -445,9 +446,8 @@ impl EventLoop {
             match parse::command(input, at, &mut batch.spans, partial.take(), &limits) {
                 Ok(Parsed::Command { len, canonical }) => {
                     let last = batch.spans.len();
-                    let (entry, hash) = (None, 0);
                     let (start, end) = (at, at + len);
-                    let cut = Cut { first, last, start, end, canonical, entry, hash };
+                    let cut = Cut { first, last, start, end, canonical, entry: None };
                     batch.commands.push(cut);
                     at += len;
                 }
@@ -459,26 +459,21 @@ impl EventLoop {
         (Stop::Full, at)
     }
 
-    /// Finds the commands of a batch and has the memory of their first keys fetched: all lines of
-    /// the table first, then all records, so that the fetches overlap.
+    /// Finds the commands of a batch, and has the memory of their first keys fetched.
     fn look_ahead(&mut self, key: usize, input: &[u8], batch: &mut Batch) {
         let Instance { server, keys } = &self.instance;
-        let db = server.clients[key].db;
-        let many = batch.commands.len() > 1;
-        for cut in &mut batch.commands {
-            let args = Args::new(input, &batch.spans[cut.first..cut.last]);
+        let Batch { spans, commands, hashes } = batch;
+        hashes.clear();
+        let many = commands.len() > 1;
+        for cut in commands {
+            let args = Args::new(input, &spans[cut.first..cut.last]);
             cut.entry = server.commands.find(args.get(0));
             let first_key = cut.entry.map_or(0, |entry| entry.first_key);
             if many && first_key > 0 && first_key < args.len() {
-                cut.hash = keys.hash(args.get(first_key));
-                keys.prefetch_line(db, cut.hash);
+                hashes.push(keys.hash(args.get(first_key)));
             }
         }
-        if many {
-            for cut in batch.commands.iter().filter(|cut| cut.hash != 0) {
-                keys.prefetch_record(db, cut.hash);
-            }
-        }
+        keys.prefetch(server.clients[key].db, hashes);
     }
 
     /// Executes a batch; false if the client must not go on with it now. `used` is moved behind

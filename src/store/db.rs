@@ -141,14 +141,9 @@ impl Keyspace {
         self.seed.hash(key)
     }
 
-    #[inline]
-    pub fn prefetch_line(&self, db: usize, hash: u64) {
-        self.dbs[db].prefetch_line(hash);
-    }
-
-    #[inline]
-    pub fn prefetch_record(&self, db: usize, hash: u64) {
-        self.dbs[db].prefetch_record(hash);
+    /// Has the memory fetched that look-ups of keys with these hashes will read.
+    pub fn prefetch(&self, db: usize, hashes: &[u64]) {
+        self.dbs[db].prefetch(hashes);
     }
 
     /// The place of a live key; one whose time has come is removed first.

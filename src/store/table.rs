@@ -10,7 +10,7 @@ use super::record::{Record, View};
 use crate::base::hash::Seed;
 use crate::base::prefetch;
 use crate::base::rng::Rng;
-use crate::base::table::{Place, Table};
+use crate::base::table::{Part, Place, Table};
 use crate::types::Object;
 
 pub struct Records {
@@ -77,17 +77,16 @@ impl Records {
         self.seed.hash(key)
     }
 
-    /// First of two hints for a look-up soon to come: fetches the table's line.
-    #[inline]
-    pub fn prefetch_line(&self, hash: u64) {
-        self.table.prefetch(hash);
-    }
-
-    /// Second hint: fetches the record the line points to.
-    #[inline]
-    pub fn prefetch_record(&self, hash: u64) {
-        if let Some(word) = self.table.candidate(hash) {
+    /// Hints for look-ups soon to come: fetches one after the other what each of them will read.
+    /// All hashes take a step before any takes the next, so that nothing is waited for.
+    pub fn prefetch(&self, hashes: &[u64]) {
+        for part in [Part::Segment, Part::Block, Part::Line] {
+            hashes.iter().for_each(|&hash| self.table.prefetch(hash, part));
+        }
+        for word in hashes.iter().filter_map(|&hash| self.table.candidate(hash)) {
+            // A short record lies in two cache lines more often than in one.
             prefetch::address(word as usize);
+            prefetch::address(word as usize + prefetch::LINE);
         }
     }
 
