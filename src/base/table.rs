@@ -49,10 +49,20 @@ impl Line {
     fn is_full(&self) -> bool {
         self.0.iter().all(|&w| w != 0)
     }
+
+    /// The slots whose entry has this tag, as bits. Without a branch for each slot, as nobody can
+    /// predict which one it is.
+    #[inline]
+    fn tagged(&self, tag: u64) -> u32 {
+        let slots = self.0.iter().enumerate();
+        slots.fold(0, |bits, (slot, e)| bits | u32::from(e >> 48 == tag) << slot)
+    }
 }
 
+/// Never 0, so that no tag is an empty slot's.
+#[inline]
 fn tag_of(hash: u64) -> u64 {
-    hash >> 48
+    (hash >> 48).max(1)
 }
 
 fn entry(tag: u64, word: u64) -> u64 {
@@ -294,12 +304,13 @@ impl Table {
         let segment = self.segment(self.segment_of(hash));
         let tag = tag_of(hash);
         let line = segment.line(segment.home(tag));
-        line.0.iter().find(|&&e| e != 0 && e >> 48 == tag).map(|&e| e & WORD_MASK)
+        let tagged = line.tagged(tag);
+        (tagged != 0).then(|| line.0[tagged.trailing_zeros() as usize] & WORD_MASK)
     }
 
-    /// Finds the entry of `hash` for which `matches` holds.
+    /// Finds the entry of `hash` for which `matches` holds: its place and its word.
     #[inline]
-    pub fn find(&self, hash: u64, mut matches: impl FnMut(u64) -> bool) -> Option<Place> {
+    pub fn find(&self, hash: u64, mut matches: impl FnMut(u64) -> bool) -> Option<(Place, u64)> {
         if self.len == 0 {
             return None;
         }
@@ -308,19 +319,18 @@ impl Table {
         let tag = tag_of(hash);
         let mut at = segment.home(tag);
         loop {
-            let line = &segment.line(at).0;
-            let mut full = true;
-            for (slot, &e) in line.iter().enumerate() {
-                if e >> 48 == tag && e != 0 && matches(e & WORD_MASK) {
-                    return Some(Place {
-                        segment: index as u32,
-                        line: at as u16,
-                        slot: slot as u16,
-                    });
+            let line = segment.line(at);
+            let mut tagged = line.tagged(tag);
+            while tagged != 0 {
+                let slot = tagged.trailing_zeros();
+                let word = line.0[slot as usize] & WORD_MASK;
+                if matches(word) {
+                    let (segment, line, slot) = (index as u32, at as u16, slot as u16);
+                    return Some((Place { segment, line, slot }, word));
                 }
-                full &= e != 0;
+                tagged &= tagged - 1;
             }
-            if !full {
+            if !line.is_full() {
                 return None;
             }
             at = segment.next(at);
@@ -576,7 +586,7 @@ mod tests {
     }
 
     fn find(table: &Table, word: u64, hash: fn(u64) -> u64) -> Option<Place> {
-        table.find(hash(word), |other| other == word)
+        table.find(hash(word), |other| other == word).map(|(place, _)| place)
     }
 
     proptest! {

@@ -154,8 +154,8 @@ impl Keyspace {
 
     #[inline]
     fn locate_hashed(&mut self, hash: u64, key: &[u8]) -> Option<Place> {
-        let place = self.db().find(hash, key)?;
-        match self.db().view(place).expire_at() {
+        let (place, view) = self.db().find(hash, key)?;
+        match view.expire_at() {
             Some(at) if at <= self.now_ms && self.expiry_enabled => {
                 self.expire(place);
                 None
@@ -184,15 +184,12 @@ impl Keyspace {
     }
 
     #[inline]
-    fn note_access(&mut self, place: Place) {
+    fn note_access(&mut self, place: Place) -> View<'_> {
+        let (records, access) = (&mut self.dbs[self.current], &mut self.access);
         if !self.touch {
-            return;
+            return records.view(place);
         }
-        let before = self.db().view(place).access();
-        let now = self.access.touched(before);
-        if now != before {
-            self.db_mut().update(place, |record| record.set_access(now));
-        }
+        records.touch(place, |before| access.touched(before))
     }
 
     /// Reads a key on behalf of a client: counts the hit or miss and notes the access.
@@ -203,8 +200,7 @@ impl Keyspace {
             return None;
         };
         self.hits += 1;
-        self.note_access(place);
-        Some(self.db().view(place))
+        Some(self.note_access(place))
     }
 
     /// Reads a key on behalf of a client that asks about it rather than for its value (EXISTS,

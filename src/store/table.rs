@@ -91,14 +91,29 @@ impl Records {
     }
 
     #[inline]
-    pub fn find(&self, hash: u64, key: &[u8]) -> Option<Place> {
-        self.table.find(hash, |word| record(word).key() == key)
+    pub fn find(&self, hash: u64, key: &[u8]) -> Option<(Place, View<'_>)> {
+        let (place, word) = self.table.find(hash, |word| record(word).key() == key)?;
+        // SAFETY: as in `view`.
+        Some((place, unsafe { View::new(record(word)) }))
     }
 
     #[inline]
     pub fn view(&self, place: Place) -> View<'_> {
         // SAFETY: the record lives and stays unchanged while `self` is borrowed.
         unsafe { View::new(record(self.table.get(place))) }
+    }
+
+    /// Notes an access in a record: `touched` makes its new access bits from the old ones.
+    #[inline]
+    pub fn touch(&mut self, place: Place, touched: impl FnOnce(u32) -> u32) -> View<'_> {
+        let mut record = record(self.table.get(place));
+        let before = record.access();
+        let now = touched(before);
+        if now != before {
+            record.set_access(now);
+        }
+        // SAFETY: as in `view`.
+        unsafe { View::new(record) }
     }
 
     /// Adds a record that no table holds, for a key (of this hash) that has none.
@@ -179,7 +194,7 @@ impl Records {
                 let position = self.wheel.insert(i64::MIN, word);
                 record(word).set_wheel_position(position);
                 match self.table.find(self.seed.hash(due.key()), |w| w == word) {
-                    Some(place) => Due::Now(place),
+                    Some((place, _)) => Due::Now(place),
                     None => Due::Later,
                 }
             }
@@ -237,7 +252,7 @@ mod tests {
             let mut expiring = 0;
             for word in words {
                 let own = record(word);
-                let place = self.find(self.hash(own.key()), own.key());
+                let place = place(self, own.key());
                 assert_eq!(place.map(|place| self.table.get(place)), Some(word));
                 if let Some(time) = own.expire_at() {
                     expiring += 1;
@@ -258,7 +273,7 @@ mod tests {
     }
 
     fn place(records: &Records, key: &[u8]) -> Option<Place> {
-        records.find(records.hash(key), key)
+        records.find(records.hash(key), key).map(|(place, _)| place)
     }
 
     fn put(records: &mut Records, key: &[u8], value: &[u8], expire_at: Option<i64>) -> Place {

@@ -199,7 +199,8 @@ impl Entries {
     /// Where a field's entry is. The place is valid until an entry is inserted or removed.
     #[inline]
     pub fn find(&self, field: &[u8]) -> Option<Place> {
-        self.table.find(hash(field), |word| Entry::from_word(word).field() == field)
+        let is_it = |word| Entry::from_word(word).field() == field;
+        self.table.find(hash(field), is_it).map(|(place, _)| place)
     }
 
     #[inline]
