@@ -403,6 +403,7 @@ impl EventLoop {
         batch.commands.clear();
         batch.spans.clear();
         self.batch = batch;
+        self.instance.server.log.commit_early();
         let resp3 = out.is_resp3();
         let output = out.into_buf();
         let wrote_output = !output.is_empty();
