@@ -66,6 +66,8 @@ struct Cut {
 /// Why parsing ahead stopped.
 enum Stop {
     Full,
+    /// Nothing is left.
+    Empty,
     Incomplete(Box<parse::Partial>),
     Error(ProtocolError),
 }
@@ -389,6 +391,7 @@ impl EventLoop {
             match stop {
                 Stop::Full if server.last_ns - turn_began > TURN_NS => break,
                 Stop::Full => {}
+                Stop::Empty => break,
                 Stop::Incomplete(state) => {
                     server.clients[key].partial = (used < filled).then_some(state);
                     break;
@@ -438,9 +441,12 @@ impl EventLoop {
         let most = if authenticated { BATCH } else { 1 };
         let mut at = start;
         while batch.commands.len() < most {
+            if at == input.len() {
+                return (Stop::Empty, at);
+            }
             // The words of a line are moved about in the input when it is cut, so it cannot be cut
             // again: it is the first of its batch, as that one is executed in any case.
-            if !batch.commands.is_empty() && input.get(at).is_some_and(|&first| first != b'*') {
+            if !batch.commands.is_empty() && input[at] != b'*' {
                 break;
             }
             let first = batch.spans.len();
