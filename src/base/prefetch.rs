@@ -1,6 +1,9 @@
 //! A hint to the processor that memory will be read soon.
 #![allow(unsafe_code)]
 
+/// Bytes fetched at once.
+pub const LINE: usize = 64;
+
 /// Starts fetching the cache line of `value`; does nothing where the target has no such hint.
 #[inline(always)]
 pub fn read<T>(value: &T) {

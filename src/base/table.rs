@@ -20,6 +20,7 @@
 //! between its home and itself is full: a search ends at the first line that is not. Removal
 //! restores that rule by moving spilled entries back.
 
+use super::prefetch;
 use super::rng::Rng;
 
 /// Words must be non-zero and below this bound.
@@ -48,10 +49,20 @@ impl Line {
     fn is_full(&self) -> bool {
         self.0.iter().all(|&w| w != 0)
     }
+
+    /// The slots whose entry has this tag, as bits. Without a branch for each slot, as nobody can
+    /// predict which one it is.
+    #[inline]
+    fn tagged(&self, tag: u64) -> u32 {
+        let slots = self.0.iter().enumerate();
+        slots.fold(0, |bits, (slot, e)| bits | u32::from(e >> 48 == tag) << slot)
+    }
 }
 
+/// Never 0, so that no tag is an empty slot's.
+#[inline]
 fn tag_of(hash: u64) -> u64 {
-    hash >> 48
+    (hash >> 48).max(1)
 }
 
 fn entry(tag: u64, word: u64) -> u64 {
@@ -70,10 +81,11 @@ pub struct Place {
 /// Lines a block has. The first block of a small table is shorter.
 const BLOCK: usize = 8;
 
+/// Aligned to its size: a look-up reads one cache line of it.
 #[derive(Default)]
+#[repr(align(32))]
 struct Segment {
     blocks: Vec<Box<[Line]>>,
-    lines: usize,
     len: usize,
 }
 
@@ -99,7 +111,7 @@ impl Segment {
     /// Makes room for so many lines. Lines that stay keep their entries, not their meaning.
     fn set_lines(&mut self, lines: usize) {
         debug_assert!(lines < BLOCK || lines.is_multiple_of(BLOCK));
-        if lines < BLOCK || self.lines < BLOCK {
+        if lines < BLOCK || self.lines() < BLOCK {
             self.blocks.clear();
         }
         let blocks = lines.div_ceil(BLOCK);
@@ -107,7 +119,14 @@ impl Segment {
         while self.blocks.len() < blocks {
             self.blocks.push(vec![EMPTY_LINE; lines.min(BLOCK)].into_boxed_slice());
         }
-        self.lines = lines;
+    }
+
+    #[inline]
+    fn lines(&self) -> usize {
+        match self.blocks.as_slice() {
+            [first] => first.len(),
+            blocks => blocks.len() * BLOCK,
+        }
     }
 
     #[inline]
@@ -122,12 +141,12 @@ impl Segment {
 
     #[inline]
     fn home(&self, tag: u64) -> usize {
-        (tag as usize * self.lines) >> 16
+        (tag as usize * self.lines()) >> 16
     }
 
     #[inline]
     fn next(&self, line: usize) -> usize {
-        if line + 1 == self.lines { 0 } else { line + 1 }
+        if line + 1 == self.lines() { 0 } else { line + 1 }
     }
 
     fn put(&mut self, entry: u64) -> (usize, usize) {
@@ -153,8 +172,8 @@ impl Segment {
     }
 
     fn reserve_one(&mut self) {
-        if self.len >= self.lines * LOAD {
-            self.resize(grown(self.lines));
+        if self.len >= self.lines() * LOAD {
+            self.resize(grown(self.lines()));
         }
     }
 
@@ -185,7 +204,7 @@ impl Segment {
 
     /// A slot of line `at` whose entry would rather live in `hole` (an earlier line) than there.
     fn spilled(&self, at: usize, hole: usize) -> Option<usize> {
-        let lines = self.lines;
+        let lines = self.lines();
         let distance = |from: usize| if at >= from { at - from } else { at + lines - from };
         self.line(at)
             .0
@@ -194,11 +213,22 @@ impl Segment {
     }
 
     fn shrink_if_sparse(&mut self) {
-        let (len, lines) = (self.len, self.lines);
+        let (len, lines) = (self.len, self.lines());
         if lines > 1 && len * 2 < lines * LOAD {
             self.resize(lines_for(len + len / 8 + 1));
         }
     }
+}
+
+/// The memory that a look-up reads, one piece after the other: each tells where the next one is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The segment's header.
+    Segment,
+    /// Its list of blocks.
+    Block,
+    /// The line where the hash is at home.
+    Line,
 }
 
 /// See the module's description.
@@ -231,7 +261,7 @@ impl Table {
 
     /// Slots there is memory for; with `len` it tells the load.
     pub fn capacity(&self) -> usize {
-        self.chunks.iter().flatten().map(|s| s.lines * SLOTS).sum()
+        self.chunks.iter().flatten().map(|s| s.lines() * SLOTS).sum()
     }
 
     #[inline]
@@ -249,12 +279,19 @@ impl Table {
         &mut self.chunks[index / CHUNK][index % CHUNK]
     }
 
-    /// Asks the processor to fetch the line where `hash` is at home.
+    /// Asks the processor to fetch what a look-up of `hash` reads there. The parts before
+    /// it should have been fetched long ago, as their memory is read here.
     #[inline]
-    pub fn prefetch(&self, hash: u64) {
-        if self.len > 0 {
-            let segment = self.segment(self.segment_of(hash));
-            super::prefetch::read(segment.line(segment.home(tag_of(hash))));
+    pub fn prefetch(&self, hash: u64, part: Part) {
+        if self.len == 0 {
+            return;
+        }
+        let segment = self.segment(self.segment_of(hash));
+        let home = || segment.home(tag_of(hash));
+        match part {
+            Part::Segment => prefetch::read(segment),
+            Part::Block => prefetch::read(&segment.blocks[home() / BLOCK]),
+            Part::Line => prefetch::read(segment.line(home())),
         }
     }
 
@@ -267,12 +304,13 @@ impl Table {
         let segment = self.segment(self.segment_of(hash));
         let tag = tag_of(hash);
         let line = segment.line(segment.home(tag));
-        line.0.iter().find(|&&e| e != 0 && e >> 48 == tag).map(|&e| e & WORD_MASK)
+        let tagged = line.tagged(tag);
+        (tagged != 0).then(|| line.0[tagged.trailing_zeros() as usize] & WORD_MASK)
     }
 
-    /// Finds the entry of `hash` for which `matches` holds.
+    /// Finds the entry of `hash` for which `matches` holds: its place and its word.
     #[inline]
-    pub fn find(&self, hash: u64, mut matches: impl FnMut(u64) -> bool) -> Option<Place> {
+    pub fn find(&self, hash: u64, mut matches: impl FnMut(u64) -> bool) -> Option<(Place, u64)> {
         if self.len == 0 {
             return None;
         }
@@ -281,19 +319,18 @@ impl Table {
         let tag = tag_of(hash);
         let mut at = segment.home(tag);
         loop {
-            let line = &segment.line(at).0;
-            let mut full = true;
-            for (slot, &e) in line.iter().enumerate() {
-                if e >> 48 == tag && e != 0 && matches(e & WORD_MASK) {
-                    return Some(Place {
-                        segment: index as u32,
-                        line: at as u16,
-                        slot: slot as u16,
-                    });
+            let line = segment.line(at);
+            let mut tagged = line.tagged(tag);
+            while tagged != 0 {
+                let slot = tagged.trailing_zeros();
+                let word = line.0[slot as usize] & WORD_MASK;
+                if matches(word) {
+                    let (segment, line, slot) = (index as u32, at as u16, slot as u16);
+                    return Some((Place { segment, line, slot }, word));
                 }
-                full &= e != 0;
+                tagged &= tagged - 1;
             }
-            if !full {
+            if !line.is_full() {
                 return None;
             }
             at = segment.next(at);
@@ -325,7 +362,7 @@ impl Table {
         let segment = self.segment_mut(index);
         segment.reserve_one();
         let (line, slot) = segment.put(entry(tag_of(hash), word));
-        let lines = segment.lines;
+        let lines = segment.lines();
         self.widest = self.widest.max(lines);
         self.len += 1;
         Place { segment: index as u32, line: line as u16, slot: slot as u16 }
@@ -344,7 +381,7 @@ impl Table {
             *self = Table::new();
         } else if self.segments == 1 {
             // Else draws from a small table that was large would hardly ever hit an entry.
-            self.widest = self.segment(0).lines;
+            self.widest = self.segment(0).lines();
         }
         word
     }
@@ -398,7 +435,7 @@ impl Table {
         for e in gone.entries() {
             segment.put(e);
         }
-        let lines = segment.lines;
+        let lines = segment.lines();
         self.widest = self.widest.max(lines);
     }
 
@@ -431,7 +468,7 @@ impl Table {
         for _ in 0..1000 {
             let segment = self.segment(rng.below(self.segments as u64) as usize);
             let slot = rng.below(slots) as usize;
-            if slot / SLOTS >= segment.lines {
+            if slot / SLOTS >= segment.lines() {
                 continue;
             }
             let e = segment.line(slot / SLOTS).0[slot % SLOTS];
@@ -481,9 +518,9 @@ impl Table {
                 break;
             }
         }
-        if line + 1 < segment.lines {
+        if line + 1 < segment.lines() {
             // The least tag whose home is the next line.
-            let tag = (((line as u64 + 1) << 16).div_ceil(segment.lines as u64)).min(0xFFFF);
+            let tag = (((line as u64 + 1) << 16).div_ceil(segment.lines() as u64)).min(0xFFFF);
             return Cursor { prefix: start, bits: now_bits, tag }.encode();
         }
         let step = if now_bits == 0 { 0 } else { 1u32 << (32 - now_bits) };
@@ -549,7 +586,7 @@ mod tests {
     }
 
     fn find(table: &Table, word: u64, hash: fn(u64) -> u64) -> Option<Place> {
-        table.find(hash(word), |other| other == word)
+        table.find(hash(word), |other| other == word).map(|(place, _)| place)
     }
 
     proptest! {

@@ -244,7 +244,7 @@ fn digest_value(ctx: &mut Ctx) -> Result<(), Error> {
 /// A key as it is, though its time may have come.
 fn find<'k>(ctx: &'k Ctx, key: &[u8]) -> Option<View<'k>> {
     let records = ctx.keys.records(ctx.keys.current());
-    records.find(records.hash(key), key).map(|place| records.view(place))
+    records.find(records.hash(key), key).map(|(_, view)| view)
 }
 
 fn object(ctx: &mut Ctx) -> Result<(), Error> {

@@ -31,6 +31,7 @@ pub const COMMANDS: &[Command] = &[
         keys: &[key(&["RW", "delete"])],
         args: "key field [field ...]",
         history: &[("2.4.0", "Takes several fields")],
+        element: 2,
         handler: hdel,
         ..BASE
     },
@@ -41,6 +42,7 @@ pub const COMMANDS: &[Command] = &[
         flags: READONLY | FAST,
         keys: &[key(&["RO"])],
         args: "key field",
+        element: 2,
         handler: hexists,
         ..BASE
     },
@@ -51,6 +53,7 @@ pub const COMMANDS: &[Command] = &[
         flags: READONLY | FAST,
         keys: &[READ_KEY],
         args: "key field",
+        element: 2,
         handler: hget,
         ..BASE
     },
@@ -73,6 +76,7 @@ pub const COMMANDS: &[Command] = &[
         flags: WRITE | DENYOOM | FAST,
         keys: &[key(&["RW", "access", "update"])],
         args: "key field increment",
+        element: 2,
         handler: hincrby,
         ..BASE
     },
@@ -117,6 +121,7 @@ pub const COMMANDS: &[Command] = &[
         flags: READONLY | FAST,
         keys: &[READ_KEY],
         args: "key field [field ...]",
+        element: 2,
         handler: hmget,
         ..BASE
     },
@@ -167,6 +172,7 @@ pub const COMMANDS: &[Command] = &[
         keys: &[key(&["RW", "update"])],
         args: "key field value [field value ...]",
         history: &[("4.0.0", "Takes several fields with their values")],
+        element: 2,
         handler: hset,
         ..BASE
     },
@@ -177,6 +183,7 @@ pub const COMMANDS: &[Command] = &[
         flags: WRITE | DENYOOM | FAST,
         keys: &[key(&["RW", "insert"])],
         args: "key field value",
+        element: 2,
         handler: hsetnx,
         ..BASE
     },

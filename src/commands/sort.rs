@@ -10,12 +10,12 @@ use crate::server::error::Error;
 use crate::server::keys::{of_sort, of_sort_ro};
 use crate::store::Keyspace;
 use crate::store::event::class;
+use crate::types::Type;
 use crate::types::hash::Hash;
 use crate::types::list::{self, List};
 use crate::types::set::Set;
 use crate::types::string::Str;
 use crate::types::zset::Zset;
-use crate::types::Type;
 use std::cmp::Ordering;
 
 /// Keys that follow from the elements, or from a word that may stand anywhere.

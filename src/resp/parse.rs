@@ -7,7 +7,7 @@
 //!
 //! Limits and error texts are Redis's (`networking.c`, `processMultibulkBuffer`).
 
-use crate::base::args;
+use crate::base::{args, number};
 use std::fmt;
 
 /// Longest line that is not a bulk string: inline commands and length lines.
@@ -210,23 +210,22 @@ pub fn command(
 }
 
 /// The position of the `\r` that ends a length line starting at `at`.
-#[inline]
 fn line_end(buf: &[u8], at: usize) -> Option<usize> {
-    // Length lines have one to three digits, mostly: look at those before calling memchr.
-    let near = &buf[at..buf.len().min(at + 6)];
-    let end = match near.iter().position(|&b| b == b'\r') {
-        Some(offset) => at + offset,
-        None => at + memchr::memchr(b'\r', &buf[at..])?,
-    };
+    let end = at + memchr::memchr(b'\r', &buf[at..])?;
     (end + 1 < buf.len()).then_some(end)
 }
 
+/// The number that follows the byte at `at`, and the position of the `\r` behind it, if the line
+/// is as nearly all length lines are: one or two digits and a whole line end.
 #[inline]
-fn length(digits: &[u8]) -> Option<i64> {
-    match digits {
-        [d @ b'0'..=b'9'] => Some((d - b'0') as i64),
-        [a @ b'1'..=b'9', b @ b'0'..=b'9'] => Some((a - b'0') as i64 * 10 + (b - b'0') as i64),
-        _ => crate::base::number::parse_i64(digits),
+fn short_length(buf: &[u8], at: usize) -> Option<(i64, usize)> {
+    let digit = |byte: u8| i64::from(byte - b'0');
+    match *buf.get(at + 1..)?.first_chunk()? {
+        [a @ b'0'..=b'9', b'\r', b'\n', _] => Some((digit(a), at + 2)),
+        [a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', b'\n'] => {
+            Some((digit(a) * 10 + digit(b), at + 3))
+        }
+        _ => None,
     }
 }
 
@@ -243,15 +242,9 @@ fn array(
         None => (start, 0, None, true),
     };
     if missing == 0 {
-        let Some(end) = line_end(buf, at + 1) else {
-            let too_long = buf.len() - start > MAX_LINE;
-            return if too_long {
-                Err(ProtocolError::CountTooBig)
-            } else {
-                Ok(nothing_yet(partial))
-            };
+        let Some((count, end)) = array_length(buf, at)? else {
+            return Ok(nothing_yet(partial));
         };
-        let count = length(&buf[at + 1..end]).ok_or(ProtocolError::BadCount)?;
         if count > i32::MAX as i64 {
             return Err(ProtocolError::BadCount);
         }
@@ -311,6 +304,20 @@ fn array(
     Ok(Parsed::Incomplete(state))
 }
 
+/// The length in the `*` line at `at` and where its `\r` is; none if the line is not complete.
+#[inline]
+fn array_length(buf: &[u8], at: usize) -> Result<Option<(i64, usize)>, ProtocolError> {
+    if let Some(short) = short_length(buf, at) {
+        return Ok(Some(short));
+    }
+    let Some(end) = line_end(buf, at + 1) else {
+        let too_long = buf.len() - at > MAX_LINE;
+        return if too_long { Err(ProtocolError::CountTooBig) } else { Ok(None) };
+    };
+    let count = number::parse_i64(&buf[at + 1..end]).ok_or(ProtocolError::BadCount)?;
+    Ok(Some((count, end)))
+}
+
 fn nothing_yet(partial: Option<Box<Partial>>) -> Parsed {
     Parsed::Incomplete(partial.unwrap_or_default())
 }
@@ -323,16 +330,19 @@ fn bulk_length(
     limits: &Limits,
 ) -> Result<Option<(usize, usize)>, ProtocolError> {
     let Some(&kind) = buf.get(at) else { return Ok(None) };
-    let end = line_end(buf, at);
-    if end.is_none() {
-        let too_long = buf.len() - at > MAX_LINE;
-        return if too_long { Err(ProtocolError::BulkCountTooBig) } else { Ok(None) };
-    }
-    if kind != b'$' {
-        return Err(ProtocolError::ExpectedBulk(kind));
-    }
-    let Some(end) = end else { return Ok(None) };
-    let len = length(&buf[at + 1..end]).ok_or(ProtocolError::BadBulk)?;
+    let (len, end) = match short_length(buf, at) {
+        Some(short) if kind == b'$' => short,
+        _ => {
+            let Some(end) = line_end(buf, at) else {
+                let too_long = buf.len() - at > MAX_LINE;
+                return if too_long { Err(ProtocolError::BulkCountTooBig) } else { Ok(None) };
+            };
+            if kind != b'$' {
+                return Err(ProtocolError::ExpectedBulk(kind));
+            }
+            (number::parse_i64(&buf[at + 1..end]).ok_or(ProtocolError::BadBulk)?, end)
+        }
+    };
     if len < 0 || len as u64 > limits.max_bulk {
         return Err(ProtocolError::BadBulk);
     }

@@ -266,37 +266,76 @@ impl Entry {
 
 /// A perfect hash from names, in any case, to entries.
 struct NameTable {
-    slots: Vec<Option<&'static Entry>>,
+    slots: Vec<Option<(Folded, &'static Entry)>>,
     seed: u64,
     entries: Vec<&'static Entry>,
 }
 
-/// Eight bytes at a time, case folded. Two names of one table never agree in length, first eight
-/// and last eight bytes; `NameTable::new` would not end if they did, so it checks.
+/// A name in lower case, for hashing and comparing without a loop: its length, its first eight
+/// bytes and its last eight. Of names up to 16 bytes that is all.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Folded {
+    len: usize,
+    head: u64,
+    tail: u64,
+}
+
+impl Folded {
+    const WHOLE: usize = 16;
+
+    #[inline]
+    fn new(name: &[u8]) -> Folded {
+        let (head, tail) = match (name.first_chunk(), name.last_chunk()) {
+            (Some(head), Some(tail)) => (u64::from_le_bytes(*head), u64::from_le_bytes(*tail)),
+            _ => (short_word(name), 0),
+        };
+        Folded { len: name.len(), head: lowercase(head), tail: lowercase(tail) }
+    }
+
+    #[inline]
+    fn hash(self, seed: u64) -> u64 {
+        let mixed = (self.head ^ seed).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+            ^ (self.tail.rotate_left(29) ^ self.len as u64).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+        mixed ^ (mixed >> 32)
+    }
+}
+
+/// Fewer than eight bytes as a number; two names of one length never give the same. Faster than
+/// copying them, which for a length not known before is a call of memcpy.
 #[inline]
-fn name_hash(name: &[u8], seed: u64) -> u64 {
-    const FOLD: u64 = 0x2020_2020_2020_2020;
-    let word = |bytes: &[u8]| {
-        let mut word = [0; 8];
-        word[..bytes.len()].copy_from_slice(bytes);
-        u64::from_le_bytes(word) | FOLD
-    };
-    let head = word(&name[..name.len().min(8)]);
-    let tail = word(&name[name.len().saturating_sub(8)..]);
-    let mixed = (head ^ seed).wrapping_mul(0x9E37_79B9_7F4A_7C15)
-        ^ (tail.rotate_left(29) ^ name.len() as u64).wrapping_mul(0xD6E8_FEB8_6659_FD93);
-    mixed ^ (mixed >> 32)
+fn short_word(name: &[u8]) -> u64 {
+    match (name.first_chunk(), name.last_chunk()) {
+        (Some(head), Some(tail)) => {
+            u64::from(u32::from_le_bytes(*head)) << 32 | u64::from(u32::from_le_bytes(*tail))
+        }
+        _ => name.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)),
+    }
+}
+
+/// ASCII capitals among eight bytes become small letters, as `to_ascii_lowercase` would have it.
+#[inline]
+fn lowercase(word: u64) -> u64 {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let low = word & (EACH * 0x7F);
+    // The top bit of each byte says whether its lower seven are from 'A' on, and behind 'Z'.
+    let from_a = low + EACH * (0x80 - b'A' as u64);
+    let behind_z = low + EACH * (0x7F - b'Z' as u64);
+    let capitals = (from_a ^ behind_z) & !word & (EACH * 0x80);
+    word | capitals >> 2
 }
 
 impl NameTable {
+    /// # Panics
+    /// When two names agree in length, first eight and last eight bytes.
     fn new(entries: Vec<&'static Entry>) -> NameTable {
         let size = (entries.len() * 8).next_power_of_two().max(8);
         for seed in 0..1_000_000u64 {
-            let mut slots: Vec<Option<&'static Entry>> = vec![None; size];
+            let mut slots = vec![None; size];
             let seed = seed.wrapping_mul(0x2545_F491_4F6C_DD1D);
-            let fits = entries.iter().all(|entry| {
-                let at = name_hash(entry.command.name.as_bytes(), seed) as usize & (size - 1);
-                slots[at].replace(entry).is_none()
+            let fits = entries.iter().all(|&entry| {
+                let folded = Folded::new(entry.command.name.as_bytes());
+                let at = folded.hash(seed) as usize & (size - 1);
+                slots[at].replace((folded, entry)).is_none()
             });
             if fits {
                 return NameTable { slots, seed, entries };
@@ -307,8 +346,12 @@ impl NameTable {
 
     #[inline]
     fn find(&self, name: &[u8]) -> Option<&'static Entry> {
-        let at = name_hash(name, self.seed) as usize & (self.slots.len() - 1);
-        self.slots[at].filter(|entry| entry.command.name.as_bytes().eq_ignore_ascii_case(name))
+        let folded = Folded::new(name);
+        let at = folded.hash(self.seed) as usize & (self.slots.len() - 1);
+        let (other, entry) = self.slots[at].filter(|(other, _)| *other == folded)?;
+        let is_same =
+            other.len <= Folded::WHOLE || entry.command.name.as_bytes().eq_ignore_ascii_case(name);
+        is_same.then_some(entry)
     }
 }
 
@@ -379,4 +422,32 @@ fn new_entry(
     };
     let refused = super::gate::refused_in(command.flags);
     Box::leak(Box::new(Entry { command, id, full_name, first_key, refused, subcommands }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_folded_as_ascii_is() {
+        for byte in 0..=255u8 {
+            let bytes = [byte, b'a', byte, b'Z', b'@', b'[', 0xC1, byte];
+            let lower = bytes.map(|b| b.to_ascii_lowercase());
+            assert_eq!(lowercase(u64::from_le_bytes(bytes)), u64::from_le_bytes(lower), "{byte}");
+        }
+    }
+
+    #[test]
+    fn names_that_differ_fold_to_different_words() {
+        let name = b"abcdefghijklmnop";
+        for len in 0..=name.len() {
+            let folded = Folded::new(&name[..len]);
+            assert!(folded == Folded::new(&name[..len].to_ascii_uppercase()));
+            for at in 0..len {
+                let mut other = name[..len].to_vec();
+                other[at] = b'-';
+                assert!(folded != Folded::new(&other), "{len} {at}");
+            }
+        }
+    }
 }

@@ -75,6 +75,14 @@ impl Log {
         self.aof.as_mut().map(Aof::buffer)
     }
 
+    /// To be called between two clients' turns: see [`Aof::commit_early`].
+    #[inline]
+    pub fn commit_early(&mut self) {
+        if let Some(aof) = &mut self.aof {
+            aof.commit_early();
+        }
+    }
+
     /// Ends a tick's changes; returns the offset that must be acknowledged before their replies.
     #[inline]
     pub fn commit(&mut self) -> u64 {

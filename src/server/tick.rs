@@ -17,7 +17,6 @@ use crate::net::conn::{Conn, Input, Pool, READ_SIZE};
 use crate::net::stream::Stream;
 use crate::resp::parse::{self, Limits, Parsed, ProtocolError, Span};
 use crate::resp::{Args, Reply};
-use crate::store::Keyspace;
 use crate::types::Ahead;
 use log::{debug, info, warn};
 use mio::event::Event;
@@ -53,6 +52,10 @@ const SIGNALS: Token = Token(usize::MAX - 1);
 struct Batch {
     spans: Vec<Span>,
     commands: Vec<Cut>,
+    /// Of their first keys.
+    hashes: Vec<u64>,
+    /// What is looked up in collections: the hash of the collection's key, the element's span.
+    elements: Vec<(u64, usize)>,
 }
 
 struct Cut {
@@ -64,12 +67,13 @@ struct Cut {
     end: usize,
     canonical: bool,
     entry: Option<&'static Entry>,
-    hash: u64,
 }
 
 /// Why parsing ahead stopped.
 enum Stop {
     Full,
+    /// Nothing is left.
+    Empty,
     Incomplete(Box<parse::Partial>),
     Error(ProtocolError),
 }
@@ -406,6 +410,7 @@ impl EventLoop {
             match stop {
                 Stop::Full if server.last_ns - turn_began > TURN_NS => break,
                 Stop::Full => {}
+                Stop::Empty => break,
                 Stop::Incomplete(state) => {
                     server.clients[key].partial = (used < filled).then_some(state);
                     break;
@@ -420,6 +425,7 @@ impl EventLoop {
         batch.commands.clear();
         batch.spans.clear();
         self.batch = batch;
+        self.instance.server.log.commit_early();
         let resp3 = out.is_resp3();
         if self.instance.server.pubsub.has_messages() {
             self.deliver_messages(Some(key));
@@ -462,18 +468,20 @@ impl EventLoop {
         let most = if authenticated { BATCH } else { 1 };
         let mut at = start;
         while batch.commands.len() < most {
+            if at == input.len() {
+                return (Stop::Empty, at);
+            }
             // The words of a line are moved about in the input when it is cut, so it cannot be cut
             // again: it is the first of its batch, as that one is executed in any case.
-            if !batch.commands.is_empty() && input.get(at).is_some_and(|&first| first != b'*') {
+            if !batch.commands.is_empty() && input[at] != b'*' {
                 break;
             }
             let first = batch.spans.len();
             match parse::command(input, at, &mut batch.spans, partial.take(), &limits) {
                 Ok(Parsed::Command { len, canonical }) => {
                     let last = batch.spans.len();
-                    let (entry, hash) = (None, 0);
                     let (start, end) = (at, at + len);
-                    let cut = Cut { first, last, start, end, canonical, entry, hash };
+                    let cut = Cut { first, last, start, end, canonical, entry: None };
                     batch.commands.push(cut);
                     at += len;
                 }
@@ -485,26 +493,34 @@ impl EventLoop {
         (Stop::Full, at)
     }
 
-    /// Finds the commands of a batch and has the memory of their first keys fetched: all lines of
-    /// the table first, then all records, so that the fetches overlap.
+    /// Finds the commands of a batch, and has the memory of their first keys fetched, then that of
+    /// the elements they will look up in large collections.
     fn look_ahead(&mut self, key: usize, input: &[u8], batch: &mut Batch) {
         let Instance { server, keys } = &self.instance;
-        let db = server.clients[key].db;
-        let many = batch.commands.len() > 1;
-        for cut in &mut batch.commands {
-            let args = Args::new(input, &batch.spans[cut.first..cut.last]);
+        let Batch { spans, commands, hashes, elements } = batch;
+        hashes.clear();
+        elements.clear();
+        let many = commands.len() > 1;
+        for cut in commands {
+            let args = Args::new(input, &spans[cut.first..cut.last]);
             cut.entry = server.commands.find(args.get(0));
-            let first_key = cut.entry.map_or(0, |entry| entry.first_key);
-            if many && first_key > 0 && first_key < args.len() {
-                cut.hash = keys.hash(args.get(first_key));
-                keys.prefetch_line(db, cut.hash);
+            let Some(entry) = cut.entry else { continue };
+            if many && entry.first_key > 0 && entry.first_key < args.len() {
+                let hash = keys.hash(args.get(entry.first_key));
+                hashes.push(hash);
+                let element = entry.command.element;
+                if element > 0 && element < args.len() {
+                    elements.push((hash, cut.first + element));
+                }
             }
         }
-        if many {
-            for cut in batch.commands.iter().filter(|cut| cut.hash != 0) {
-                keys.prefetch_record(db, cut.hash);
+        let db = server.clients[key].db;
+        keys.prefetch(db, hashes);
+        for step in Ahead::STEPS {
+            for &(hash, span) in elements.iter() {
+                let element = Args::new(input, &spans[span..=span]).get(0);
+                keys.prefetch_element(db, hash, element, step);
             }
-            look_into_collections(keys, db, input, batch);
         }
     }
 
@@ -822,20 +838,6 @@ impl EventLoop {
         }
         if goes_on && self.instance.server.clients.contains(key) {
             self.mark_output(key);
-        }
-    }
-}
-
-/// The same for the elements that commands look up in large collections. Where a batch has none of
-/// these commands, this is a test for each of its commands.
-fn look_into_collections(keys: &Keyspace, db: usize, input: &[u8], batch: &Batch) {
-    for step in [Ahead::Line, Ahead::Element] {
-        for cut in batch.commands.iter().filter(|cut| cut.hash != 0) {
-            let element = cut.entry.map_or(0, |entry| entry.command.element);
-            let args = Args::new(input, &batch.spans[cut.first..cut.last]);
-            if element > 0 && element < args.len() {
-                keys.prefetch_element(db, cut.hash, args.get(element), step);
-            }
         }
     }
 }

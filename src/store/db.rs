@@ -169,14 +169,9 @@ impl Keyspace {
         self.seed.hash(key)
     }
 
-    #[inline]
-    pub fn prefetch_line(&self, db: usize, hash: u64) {
-        self.dbs[db].prefetch_line(hash);
-    }
-
-    #[inline]
-    pub fn prefetch_record(&self, db: usize, hash: u64) {
-        self.dbs[db].prefetch_record(hash);
+    /// Has the memory fetched that look-ups of keys with these hashes will read.
+    pub fn prefetch(&self, db: usize, hashes: &[u64]) {
+        self.dbs[db].prefetch(hashes);
     }
 
     #[inline]
@@ -192,8 +187,8 @@ impl Keyspace {
 
     #[inline]
     fn locate_hashed(&mut self, hash: u64, key: &[u8]) -> Option<Place> {
-        let place = self.db().find(hash, key)?;
-        match self.db().view(place).expire_at() {
+        let (place, view) = self.db().find(hash, key)?;
+        match view.expire_at() {
             Some(at) if at <= self.now_ms && self.expiry_enabled => {
                 self.expire(place);
                 None
@@ -333,15 +328,12 @@ impl Keyspace {
     }
 
     #[inline]
-    fn note_access(&mut self, place: Place) {
+    fn note_access(&mut self, place: Place) -> View<'_> {
+        let (records, access) = (&mut self.dbs[self.current], &mut self.access);
         if !self.touch {
-            return;
+            return records.view(place);
         }
-        let before = self.db().view(place).access();
-        let now = self.access.touched(before);
-        if now != before {
-            self.db_mut().update(place, |record| record.set_access(now));
-        }
+        records.touch(place, |before| access.touched(before))
     }
 
     /// Reads a key on behalf of a client: counts the hit or miss and notes the access.
@@ -353,8 +345,7 @@ impl Keyspace {
             return None;
         };
         self.hits += 1;
-        self.note_access(place);
-        Some(self.db().view(place))
+        Some(self.note_access(place))
     }
 
     /// Reads a key on behalf of a client that asks about it rather than for its value (EXISTS,
@@ -382,8 +373,8 @@ impl Keyspace {
     /// Reads a key without leaving a trace or removing one whose time has come: several can be
     /// looked at side by side.
     pub fn view(&self, key: &[u8]) -> Option<View<'_>> {
-        let place = self.db().find(self.seed.hash(key), key)?;
-        Some(self.db().view(place)).filter(|view| self.is_live(self.current, view))
+        let (_, view) = self.db().find(self.seed.hash(key), key)?;
+        Some(view).filter(|view| self.is_live(self.current, view))
     }
 
     pub fn exists(&mut self, key: &[u8]) -> bool {

@@ -185,6 +185,9 @@ impl Wheel {
     /// The slot that comes first: one above level 0 that the time has reached and that is not
     /// empty yet, else the lowest level's first.
     fn first_slot(&self) -> Option<(usize, usize)> {
+        if self.len == 0 {
+            return None;
+        }
         let levels = || self.levels.iter().enumerate();
         let reached = levels().skip(1).find_map(|(level, l)| {
             let slot = digit(self.elapsed, level);

@@ -11,7 +11,7 @@ use super::record::{Record, View};
 use crate::base::hash::Seed;
 use crate::base::prefetch;
 use crate::base::rng::Rng;
-use crate::base::table::{Place, Table};
+use crate::base::table::{Part, Place, Table};
 use crate::types::hash::Expiring;
 use crate::types::{Ahead, Object, Value};
 use std::collections::BTreeSet;
@@ -94,17 +94,16 @@ impl Records {
         self.seed.hash(key)
     }
 
-    /// First of two hints for a look-up soon to come: fetches the table's line.
-    #[inline]
-    pub fn prefetch_line(&self, hash: u64) {
-        self.table.prefetch(hash);
-    }
-
-    /// Second hint: fetches the record the line points to.
-    #[inline]
-    pub fn prefetch_record(&self, hash: u64) {
-        if let Some(word) = self.table.candidate(hash) {
+    /// Hints for look-ups soon to come: fetches one after the other what each of them will read.
+    /// All hashes take a step before any takes the next, so that nothing is waited for.
+    pub fn prefetch(&self, hashes: &[u64]) {
+        for part in [Part::Segment, Part::Block, Part::Line] {
+            hashes.iter().for_each(|&hash| self.table.prefetch(hash, part));
+        }
+        for word in hashes.iter().filter_map(|&hash| self.table.candidate(hash)) {
+            // A short record lies in two cache lines more often than in one.
             prefetch::address(word as usize);
+            prefetch::address(word as usize + prefetch::LINE);
         }
     }
 
@@ -119,14 +118,29 @@ impl Records {
     }
 
     #[inline]
-    pub fn find(&self, hash: u64, key: &[u8]) -> Option<Place> {
-        self.table.find(hash, |word| record(word).key() == key)
+    pub fn find(&self, hash: u64, key: &[u8]) -> Option<(Place, View<'_>)> {
+        let (place, word) = self.table.find(hash, |word| record(word).key() == key)?;
+        // SAFETY: as in `view`.
+        Some((place, unsafe { View::new(record(word)) }))
     }
 
     #[inline]
     pub fn view(&self, place: Place) -> View<'_> {
         // SAFETY: the record lives and stays unchanged while `self` is borrowed.
         unsafe { View::new(record(self.table.get(place))) }
+    }
+
+    /// Notes an access in a record: `touched` makes its new access bits from the old ones.
+    #[inline]
+    pub fn touch(&mut self, place: Place, touched: impl FnOnce(u32) -> u32) -> View<'_> {
+        let mut record = record(self.table.get(place));
+        let before = record.access();
+        let now = touched(before);
+        if now != before {
+            record.set_access(now);
+        }
+        // SAFETY: as in `view`.
+        unsafe { View::new(record) }
     }
 
     /// Adds a record that no table holds, for a key (of this hash) that has none.
@@ -208,7 +222,8 @@ impl Records {
     /// A hash with fields that are due at `now_ms`, of which the caller must remove some.
     pub fn hash_due(&self, now_ms: i64) -> Option<Place> {
         let (_, word) = *self.fields.first().filter(|(ms, _)| *ms <= now_ms)?;
-        self.table.find(self.seed.hash(record(word).key()), |w| w == word)
+        let found = self.table.find(self.seed.hash(record(word).key()), |w| w == word);
+        found.map(|(place, _)| place)
     }
 
     fn forget_expiry(&mut self, old: Record) {
@@ -288,7 +303,7 @@ impl Records {
                 let position = self.wheel.insert(i64::MIN, word);
                 record(word).set_wheel_position(position);
                 match self.table.find(self.seed.hash(due.key()), |w| w == word) {
-                    Some(place) => Due::Now(place),
+                    Some((place, _)) => Due::Now(place),
                     None => Due::Later,
                 }
             }
@@ -346,7 +361,7 @@ mod tests {
             let mut expiring = 0;
             for word in words {
                 let own = record(word);
-                let place = self.find(self.hash(own.key()), own.key());
+                let place = place(self, own.key());
                 assert_eq!(place.map(|place| self.table.get(place)), Some(word));
                 if let Some(time) = own.expire_at() {
                     expiring += 1;
@@ -376,7 +391,7 @@ mod tests {
     }
 
     fn place(records: &Records, key: &[u8]) -> Option<Place> {
-        records.find(records.hash(key), key)
+        records.find(records.hash(key), key).map(|(place, _)| place)
     }
 
     fn put(records: &mut Records, key: &[u8], value: &[u8], expire_at: Option<i64>) -> Place {

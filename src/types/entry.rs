@@ -18,7 +18,9 @@
 
 pub mod expiring;
 
+use super::Ahead;
 use crate::base::hash::Seed;
+use crate::base::prefetch;
 use crate::base::rng::Rng;
 use crate::base::table::Table;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
@@ -270,7 +272,21 @@ impl Entries {
     /// Where a field's entry is. The place is valid until an entry is inserted or removed.
     #[inline]
     pub fn find(&self, field: &[u8]) -> Option<Place> {
-        self.table.find(hash(field), |word| Entry::from_word(word).field() == field)
+        let is_it = |word| Entry::from_word(word).field() == field;
+        self.table.find(hash(field), is_it).map(|(place, _)| place)
+    }
+
+    /// Asks the processor to fetch what [`Entries::find`] will look at.
+    #[inline]
+    pub fn prefetch(&self, field: &[u8], step: Ahead) {
+        match step {
+            Ahead::Table(part) => self.table.prefetch(hash(field), part),
+            Ahead::Element => {
+                if let Some(word) = self.table.candidate(hash(field)) {
+                    prefetch::address(word as usize);
+                }
+            }
+        }
     }
 
     #[inline]

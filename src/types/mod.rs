@@ -19,6 +19,8 @@ pub mod stream;
 pub mod string;
 pub mod zset;
 
+use crate::base::table::Part;
+
 /// What TYPE answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Type {
@@ -131,18 +133,31 @@ impl Object {
 /// What is to be fetched of a large collection in which an element will be looked up soon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ahead {
-    /// The line of its table.
-    Line,
-    /// The element that the line points to.
+    /// A part of its table.
+    Table(Part),
+    /// The element that the table's line points to.
     Element,
+}
+
+impl Ahead {
+    /// One after the other, as each is found through the one before.
+    pub const STEPS: [Ahead; 4] = [
+        Ahead::Table(Part::Segment),
+        Ahead::Table(Part::Block),
+        Ahead::Table(Part::Line),
+        Ahead::Element,
+    ];
 }
 
 impl Object {
     /// Asks the processor to fetch memory.
     #[inline]
     pub fn prefetch(&self, element: &[u8], step: Ahead) {
-        if let Object::Set(set) = self {
-            set.prefetch(element, step);
+        match self {
+            Object::Set(set) => set.prefetch(element, step),
+            Object::Hash(table) => table.prefetch(element, step),
+            Object::Zset(sorted) => sorted.prefetch(element, step),
+            _ => {}
         }
     }
 }

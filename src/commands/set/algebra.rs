@@ -6,8 +6,8 @@ use crate::resp::{Args, Reply};
 use crate::server::command::{Begin, Command, Find, Keys, flag::*};
 use crate::server::ctx::Ctx;
 use crate::server::error::Error;
-use crate::store::event::class;
 use crate::store::Keyspace;
+use crate::store::event::class;
 use crate::types::set::{Member, Set, algebra};
 use crate::types::{Loose, Slot};
 use std::ops::ControlFlow;
@@ -115,8 +115,8 @@ fn sets<'k>(keys: &'k mut Keyspace, names: Args<'_>) -> Result<Vec<Option<Set<'k
     // All at once now: reading might have changed the table, looking does not.
     let records = keys.records(keys.current());
     let find = |name: &[u8]| {
-        let place = records.find(records.hash(name), name)?;
-        Set::of(records.view(place).value())
+        let (_, view) = records.find(records.hash(name), name)?;
+        Set::of(view.value())
     };
     Ok(names.iter().map(find).collect())
 }

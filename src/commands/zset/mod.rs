@@ -41,6 +41,7 @@ pub const COMMANDS: &[Command] = &[
             ("3.0.2", "Knows `XX`, `NX`, `CH` and `INCR`"),
             ("6.2.0", "Knows `GT` and `LT`"),
         ],
+        element: 3,
         handler: zadd,
         ..BASE
     },
@@ -62,6 +63,7 @@ pub const COMMANDS: &[Command] = &[
         flags: WRITE | DENYOOM | FAST,
         keys: &[Keys::at(1, &["RW", "access", "update"])],
         args: "key increment member",
+        element: 3,
         handler: zincrby,
         ..BASE
     },
@@ -112,6 +114,7 @@ pub const COMMANDS: &[Command] = &[
         keys: &[Keys::at(1, &["RW", "delete"])],
         args: "key member...",
         history: &[("2.4.0", "Takes several members")],
+        element: 2,
         handler: zrem,
         ..BASE
     },
@@ -148,6 +151,7 @@ pub const COMMANDS: &[Command] = &[
         flags: READONLY | FAST,
         keys: &[READ_KEY],
         args: "key member",
+        element: 2,
         handler: zscore,
         ..BASE
     },

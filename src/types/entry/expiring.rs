@@ -170,7 +170,7 @@ impl Expiring {
     pub fn take_due(&mut self, now_ms: i64) -> Option<Box<[u8]>> {
         let due = self.order.first().copied().filter(|due| due.ms() <= now_ms)?;
         let field: Box<[u8]> = Entry::from_word(due.word()).field().into();
-        let place = self.entries.table.find(hash(&field), |word| word == due.word())?;
+        let (place, _) = self.entries.table.find(hash(&field), |word| word == due.word())?;
         self.remove(place);
         Some(field)
     }

@@ -215,13 +215,14 @@ impl Table {
                 Block::from_word(word).is_some_and(|block| block.text() == text)
             }),
         }
+        .map(|(place, _)| place)
     }
 
     /// Asks the processor to fetch what [`Table::find`] will look at.
     #[inline]
     pub fn prefetch(&self, probe: &Probe<'_>, step: Ahead) {
         match step {
-            Ahead::Line => self.words.prefetch(probe.hash),
+            Ahead::Table(part) => self.words.prefetch(probe.hash, part),
             Ahead::Element => {
                 if let Some(word) = self.words.candidate(probe.hash) {
                     prefetch::address(word as usize);

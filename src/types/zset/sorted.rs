@@ -7,8 +7,9 @@ use super::member::Member;
 use super::order::Point;
 use super::tree::{Iter, Tree};
 use crate::base::hash::Seed;
+use crate::base::prefetch;
 use crate::base::table::{Place, Table};
-use crate::types::allocated;
+use crate::types::{Ahead, allocated};
 use std::ops::Range;
 
 pub struct Sorted {
@@ -49,8 +50,21 @@ impl Sorted {
     /// Where a member is, valid until a member is inserted or removed, and its score.
     #[inline]
     pub fn find(&self, bytes: &[u8]) -> Option<(Place, f64)> {
-        let place = self.table.find(hash(bytes), |word| member(word).bytes() == bytes)?;
-        Some((place, member(self.table.get(place)).score()))
+        let (place, word) = self.table.find(hash(bytes), |word| member(word).bytes() == bytes)?;
+        Some((place, member(word).score()))
+    }
+
+    /// Asks the processor to fetch what [`Sorted::find`] will look at.
+    #[inline]
+    pub fn prefetch(&self, bytes: &[u8], step: Ahead) {
+        match step {
+            Ahead::Table(part) => self.table.prefetch(hash(bytes), part),
+            Ahead::Element => {
+                if let Some(word) = self.table.candidate(hash(bytes)) {
+                    prefetch::address(word as usize);
+                }
+            }
+        }
     }
 
     /// Adds a member that is not there, as [`Sorted::find`] has just told.
@@ -72,7 +86,7 @@ impl Sorted {
         self.tree.remove(ranks, |gone| {
             let word = gone.word();
             let place = table.find(hash(gone.bytes()), |other| other == word);
-            table.remove(place.expect("the tree's members are the table's"));
+            table.remove(place.expect("the tree's members are the table's").0);
             // SAFETY: it was in the table, so it lives; now neither table nor tree has it.
             unsafe { gone.free() };
         });
