@@ -37,3 +37,15 @@ pub fn registers(registers: &[u8]) -> impl Iterator<Item = u8> + '_ {
         [*a, a >> 6 | b << 2, b >> 4 | c << 4, c >> 2].map(|value| value & REGISTER_MAX)
     })
 }
+
+/// Raises registers to values of a byte each where those are greater.
+pub fn raise_all(bytes: &mut [u8], values: &[u8; REGISTERS]) {
+    let (threes, _) = bytes.as_chunks_mut::<3>();
+    for (three, values) in threes.iter_mut().zip(values.as_chunks::<4>().0) {
+        let mut word = 0;
+        for (index, value) in values.iter().enumerate() {
+            word |= u32::from(get(three, index).max(*value)) << (index * BITS);
+        }
+        three.copy_from_slice(&word.to_le_bytes()[..3]);
+    }
+}

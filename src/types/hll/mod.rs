@@ -223,13 +223,18 @@ pub fn raise(
 }
 
 /// Raises all registers of the HyperLogLog in a slot to these, one after the other: what the
-/// sparse form looks like depends on the order.
+/// sparse form looks like depends on the order. The caller marks it stale.
 pub fn raise_all(
     slot: &mut impl Slot,
     registers: &[u8; REGISTERS],
     sparse_max: usize,
 ) -> Result<(), Corrupt> {
     for (index, value) in registers.iter().enumerate().filter(|(_, value)| **value > 0) {
+        if of_slot(slot)?.encoding == Encoding::Dense {
+            // It stays so: the rest need not look at the slot for each register.
+            dense::raise_all(&mut string::bytes_mut(slot)[HEADER..], registers);
+            return Ok(());
+        }
         raise(slot, (index, *value), sparse_max)?;
     }
     Ok(())

@@ -50,6 +50,13 @@ proptest! {
         prop_assert_eq!(hll.histogram().unwrap(), histogram_of(&model));
         make_dense(&mut slot).unwrap();
         prop_assert!(registers_of(&slot) == model);
+        let mut merged = slot_of(&empty());
+        raise(&mut merged, (REGISTERS - 1, 1), sparse_max).unwrap();
+        raise(&mut merged, (40, 3), sparse_max).unwrap();
+        raise_all(&mut merged, &model, sparse_max).unwrap();
+        model[REGISTERS - 1] = model[REGISTERS - 1].max(1);
+        model[40] = model[40].max(3);
+        prop_assert!(registers_of(&merged) == model);
     }
 
     #[test]
