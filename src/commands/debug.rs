@@ -12,6 +12,7 @@ use crate::store::digest::Digest;
 use crate::store::{NewValue, View};
 use crate::types::hash::Hash;
 use crate::types::string::Str;
+use crate::types::zset::Zset;
 use crate::types::{Inline, Value};
 use log::{info, warn};
 use std::io::Write;
@@ -270,6 +271,10 @@ fn serialized_length(value: Value<'_>) -> usize {
     if let Some(hash) = Hash::of(value) {
         let pairs = hash.iter().map(|(field, value)| string(field) + string(value));
         return count(hash.len()) + pairs.sum::<usize>();
+    }
+    if let Some(zset) = Zset::of(value) {
+        let elements = zset.iter().map(|(member, _)| string(member) + size_of::<f64>());
+        return count(zset.len()) + elements.sum::<usize>();
     }
     Str::of(value).map_or(0, |text| text.with(string))
 }
