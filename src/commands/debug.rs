@@ -15,6 +15,7 @@ use crate::types::list::List;
 use crate::types::set::Set;
 use crate::types::stream::{Entry, Stream};
 use crate::types::string::Str;
+use crate::types::zset::Zset;
 use crate::types::{Inline, Value};
 use log::{info, warn};
 use std::io::Write;
@@ -298,6 +299,10 @@ fn serialized_length(value: Value<'_>) -> usize {
             id + pairs.sum::<usize>()
         };
         return count(stream.log.nodes()) + stream.log.iter().map(entry).sum::<usize>();
+    }
+    if let Some(zset) = Zset::of(value) {
+        let elements = zset.iter().map(|(member, _)| string(member) + size_of::<f64>());
+        return count(zset.len()) + elements.sum::<usize>();
     }
     Str::of(value).map_or(0, |text| text.with(string))
 }

@@ -3,6 +3,7 @@
 //! forms are those of Redis 7.2's sources (`t_zset.c`).
 
 use crate::commands::testing::Run;
+use crate::server::config::{Allowed, Config};
 use crate::server::ctx::Origin;
 use crate::store::event::class;
 
@@ -192,4 +193,17 @@ fn a_large_set_goes_away_elsewhere() {
     run.check(&[("zremrangebyrank z 0 -1", ":1000"), ("exists z", ":0")]);
     let garbage = run.instance.keys.garbage.len() + run.instance.server.free.pending();
     assert!(garbage > 0 || run.instance.server.free.freed() > 0);
+}
+
+#[test]
+fn debug_answers_as_redis_does() {
+    // Those of redis-server 7.0.15, for a skiplist.
+    let mut run = Run::with(Config {
+        enable_debug_command: Allowed::Yes,
+        appendonly: false,
+        ..Config::default()
+    });
+    run.check(&[("zadd z 1 a 2.5 12 3 1000 4 abcdefghij", ":4")]);
+    assert!(run.run("debug object z").contains(" serializedlength:51 "));
+    run.check(&[("debug digest-value z", "*1 +8e68a5f5ab28c3563cad45d0f6bbda66d4132e76")]);
 }

@@ -120,7 +120,7 @@ impl<'a> Zset<'a> {
     pub fn is_empty(&self) -> bool {
         match self.0 {
             Encoding::Packed(packed) => packed.0.is_empty(),
-            Encoding::Sorted(sorted) => sorted.len() == 0,
+            Encoding::Sorted(sorted) => sorted.is_empty(),
         }
     }
 

@@ -46,6 +46,10 @@ impl Sorted {
         self.tree.len()
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// As OBJECT ENCODING calls it.
     pub fn encoding_name(&self) -> &'static str {
         if self.is_listpack { "listpack" } else { "skiplist" }
