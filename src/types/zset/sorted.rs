@@ -38,10 +38,6 @@ impl Sorted {
         Sorted { table: Table::new(), tree: Tree::new(), is_listpack }
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     pub fn len(&self) -> usize {
         self.tree.len()
     }
