@@ -264,10 +264,10 @@ impl Entry {
     }
 }
 
-/// A perfect hash from names, in any case, to entries.
+/// A hash table from names, in any case, to entries.
 struct NameTable {
+    /// A power of two, and several times as many as entries: few look-ups need a second look.
     slots: Vec<Option<(Folded, &'static Entry)>>,
-    seed: u64,
     entries: Vec<&'static Entry>,
 }
 
@@ -293,10 +293,10 @@ impl Folded {
     }
 
     #[inline]
-    fn hash(self, seed: u64) -> u64 {
-        let mixed = (self.head ^ seed).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    fn hash(self) -> usize {
+        let mixed = self.head.wrapping_mul(0x9E37_79B9_7F4A_7C15)
             ^ (self.tail.rotate_left(29) ^ self.len as u64).wrapping_mul(0xD6E8_FEB8_6659_FD93);
-        mixed ^ (mixed >> 32)
+        (mixed ^ (mixed >> 32)) as usize
     }
 }
 
@@ -325,33 +325,35 @@ fn lowercase(word: u64) -> u64 {
 }
 
 impl NameTable {
-    /// # Panics
-    /// When two names agree in length, first eight and last eight bytes.
     fn new(entries: Vec<&'static Entry>) -> NameTable {
-        let size = (entries.len() * 8).next_power_of_two().max(8);
-        for seed in 0..1_000_000u64 {
-            let mut slots = vec![None; size];
-            let seed = seed.wrapping_mul(0x2545_F491_4F6C_DD1D);
-            let fits = entries.iter().all(|&entry| {
-                let folded = Folded::new(entry.command.name.as_bytes());
-                let at = folded.hash(seed) as usize & (size - 1);
-                slots[at].replace((folded, entry)).is_none()
-            });
-            if fits {
-                return NameTable { slots, seed, entries };
+        let size = (entries.len() * 4).next_power_of_two().max(8);
+        let mut slots = vec![None; size];
+        for &entry in &entries {
+            let folded = Folded::new(entry.command.name.as_bytes());
+            let mut at = folded.hash() & (size - 1);
+            while slots[at].is_some() {
+                at = (at + 1) & (size - 1);
             }
+            slots[at] = Some((folded, entry));
         }
-        panic!("two commands have names that cannot be told apart");
+        NameTable { slots, entries }
     }
 
     #[inline]
     fn find(&self, name: &[u8]) -> Option<&'static Entry> {
         let folded = Folded::new(name);
-        let at = folded.hash(self.seed) as usize & (self.slots.len() - 1);
-        let (other, entry) = self.slots[at].filter(|(other, _)| *other == folded)?;
-        let is_same =
-            other.len <= Folded::WHOLE || entry.command.name.as_bytes().eq_ignore_ascii_case(name);
-        is_same.then_some(entry)
+        let mut at = folded.hash() & (self.slots.len() - 1);
+        // It ends at an empty slot, of which there are more than others.
+        while let Some((other, entry)) = self.slots[at] {
+            if other == folded
+                && (folded.len <= Folded::WHOLE
+                    || entry.command.name.as_bytes().eq_ignore_ascii_case(name))
+            {
+                return Some(entry);
+            }
+            at = (at + 1) & (self.slots.len() - 1);
+        }
+        None
     }
 }
 
