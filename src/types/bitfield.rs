@@ -71,6 +71,12 @@ impl Form {
     pub fn fit(self, number: i64, overflow: Overflow) -> Option<i64> {
         // Redis takes what is to become unsigned as such: -1 is greater than all that fits.
         let wide = if self.signed { i128::from(number) } else { i128::from(number as u64) };
+        let room = self.greatest() - wide;
+        let narrow = self.signed && self.bits < 64;
+        if narrow && overflow == Overflow::Saturate && room > i128::from(i64::MAX) {
+            // Redis calculates the room in 64 bits, so numbers near the least one have none.
+            return Some(self.greatest() as i64);
+        }
         self.fit_wide(wide, overflow)
     }
 

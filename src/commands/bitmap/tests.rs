@@ -46,11 +46,14 @@ fn bits_far_away_take_no_time() {
     ]);
 }
 
-/// Where Redis 7 makes the greatest of the least number, as a difference overflows there.
+/// Redis calculates how far a number is from the greatest in 64 bits: where that overflows, the
+/// least numbers saturate to the greatest.
 #[test]
-fn the_least_number_saturates_to_the_least() {
+fn the_least_numbers_saturate_to_the_greatest() {
     Run::new().check(&[
-        ("bitfield k overflow sat set i8 0 -9223372036854775808 get i8 0", "*2 :0 :-128"),
+        ("bitfield k overflow sat set i8 0 -9223372036854775808 get i8 0", "*2 :0 :127"),
+        ("bitfield k overflow sat set i8 0 -9223372036854775681 get i8 0", "*2 :127 :127"),
+        ("bitfield k overflow sat set i8 0 -9223372036854775680 get i8 0", "*2 :127 :-128"),
         ("bitfield k overflow sat incrby i8 0 -9223372036854775808", "*1 :-128"),
     ]);
 }
