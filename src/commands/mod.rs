@@ -18,6 +18,7 @@ pub mod pubsub;
 mod scan;
 pub mod server;
 pub mod set;
+pub mod slowlog;
 pub mod sort;
 mod store;
 pub mod stream;
@@ -64,6 +65,7 @@ pub const FAMILIES: &[&[Command]] = &[
     bitmap::COMMANDS,
     hyperloglog::COMMANDS,
     memory::COMMANDS,
+    slowlog::COMMANDS,
     server::COMMANDS,
     config::COMMANDS,
     debug::COMMANDS,

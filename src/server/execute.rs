@@ -203,6 +203,12 @@ fn run(
     let counts = &mut stats.commands[entry.id];
     counts.calls += 1;
     counts.ns += ns;
+    let slower_than = server.config.slowlog_log_slower_than;
+    if ns / 1000 >= slower_than as u64 && !entry.command.has(flag::SKIP_SLOWLOG) {
+        let client = &server.clients[client_key];
+        let most = server.config.slowlog_max_len;
+        server.slowlog.add(args, ns / 1000, keys.now_ms / 1000, client, most);
+    }
     false
 }
 

@@ -25,6 +25,7 @@ pub mod logging;
 pub mod notify;
 pub mod process;
 pub mod pubsub;
+pub mod slowlog;
 pub mod start;
 pub mod stats;
 pub mod tick;
@@ -47,6 +48,7 @@ use loading::LoadingInfo;
 use log::Log;
 use pubsub::PubSub;
 use slab::Slab;
+use slowlog::Slowlog;
 use stats::Stats;
 use std::path::PathBuf;
 use transactions::Watchers;
@@ -73,6 +75,7 @@ pub struct Server {
     /// Clients that watch keys.
     pub watchers: Watchers,
     pub pubsub: PubSub,
+    pub slowlog: Slowlog,
     pub log: Log,
     pub free: Free,
     pub clock: Clock,
@@ -148,6 +151,7 @@ impl Instance {
             blocking: Blocking::default(),
             watchers: Watchers::default(),
             pubsub: PubSub::default(),
+            slowlog: Slowlog::default(),
             log: Log::default(),
             free: Free::new(),
             rng,

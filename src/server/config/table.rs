@@ -502,9 +502,9 @@ group "Events, statistics and scripts";
     /// Microseconds from which on a command is remembered in the slow log; -1 for none, 0 for
     /// all.
     "slowlog-log-slower-than" => slowlog_log_slower_than: i64 = 10_000, number(-1, LONG),
-        RUN.no_effect();
+        RUN;
     /// Entries of the slow log.
-    "slowlog-max-len" => slowlog_max_len: u64 = 128, number(0, LONG), RUN.no_effect();
+    "slowlog-max-len" => slowlog_max_len: u64 = 128, number(0, LONG), RUN;
     /// Milliseconds from which on an event is remembered for LATENCY; 0 for none.
     "latency-monitor-threshold" => latency_monitor_threshold: u64 = 0, number(0, LONG),
         RUN.no_effect();
