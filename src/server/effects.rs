@@ -130,3 +130,55 @@ fn write_bulk(log: &mut Vec<u8>, bytes: &[u8]) {
     log.extend_from_slice(bytes);
     log.extend_from_slice(b"\r\n");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resp::parse::OwnedArgs;
+
+    /// Records commands as the parts of a transaction, and gives what was written.
+    fn unit(effects: &mut Effects, commands: &[(usize, &[&str])]) -> String {
+        let mut keys = Keyspace::new(16, 1, 0);
+        let mut log = Vec::new();
+        effects.begin_unit();
+        for (db, words) in commands {
+            let command: OwnedArgs = words.iter().collect();
+            let propagation = Propagation::Verbatim;
+            effects.record(&mut log, &mut keys, *db, command.args(), None, &propagation);
+        }
+        effects.end_unit(Some(&mut log));
+        let text = String::from_utf8(log).unwrap();
+        let words = text.split("\r\n").filter(|w| !w.is_empty() && !w.starts_with(['*', '$']));
+        words.collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn a_transaction_is_one_unit_if_it_changed_anything() {
+        let mut effects = Effects::default();
+        assert_eq!(unit(&mut effects, &[]), "");
+        assert_eq!(unit(&mut effects, &[(0, &["set", "k", "v"])]), "SELECT 0 MULTI set k v EXEC");
+        assert_eq!(
+            unit(&mut effects, &[(0, &["del", "k"]), (3, &["del", "k"])]),
+            "MULTI del k SELECT 3 del k EXEC"
+        );
+        assert_eq!(unit(&mut effects, &[(3, &["del", "k"])]), "MULTI del k EXEC");
+    }
+
+    #[test]
+    fn what_stands_for_a_command_within_a_transaction_is_part_of_its_unit() {
+        let mut effects = Effects::default();
+        let mut keys = Keyspace::new(16, 1, 0);
+        let mut log = Vec::new();
+        let two = ["a", "b"].map(|word| [word].iter().collect::<OwnedArgs>());
+        let propagation = Propagation::Rewritten(two.to_vec());
+        effects.begin_unit();
+        for _ in 0..2 {
+            let args = OwnedArgs::default();
+            effects.record(&mut log, &mut keys, 0, args.args(), None, &propagation);
+        }
+        effects.end_unit(Some(&mut log));
+        let text = String::from_utf8(log).unwrap();
+        assert_eq!((text.matches("MULTI").count(), text.matches("EXEC").count()), (1, 1));
+        assert!(text.ends_with("EXEC\r\n"));
+    }
+}

@@ -1,6 +1,7 @@
 //! Frees large values in a thread of its own: giving back millions of blocks takes longer than
 //! any client should wait.
 
+use super::process;
 use crate::store::db::Garbage;
 use log::warn;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ impl Free {
         let freed = Arc::new(AtomicUsize::new(0));
         let (counter, freed_counter) = (pending.clone(), freed.clone());
         let work = move || {
+            process::yield_to_others();
             for garbage in receiver {
                 let count = garbage.count();
                 drop(garbage);

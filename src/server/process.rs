@@ -331,6 +331,17 @@ pub fn crash() -> ! {
     std::process::abort()
 }
 
+/// Lets other threads come first where there are not enough processors for all: the calling thread
+/// has no hurry. What it cannot have is no harm.
+pub fn yield_to_others() {
+    // Elsewhere it would hold for the whole process.
+    #[cfg(target_os = "linux")]
+    // SAFETY: takes numbers alone; 0 is the calling thread, 10 a nice value, which go to 19.
+    unsafe {
+        libc::setpriority(libc::PRIO_PROCESS, 0, 10);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
