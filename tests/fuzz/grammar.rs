@@ -363,7 +363,9 @@ const GEO: &[Row] = &[
         Doubles,
     ),
     (1, "GEOSEARCH key:geo from by COUNT count [ANY] [WITHDIST]", Shape),
-    (2, "GEOSEARCHSTORE key:geo key:geo from by [ASC | DESC] [COUNT count] [STOREDIST]", Exact),
+    (2, "GEOSEARCHSTORE key:geo key:geo from by [ASC | DESC] [COUNT count]", Exact),
+    // Distances are no places: all of them are at one point, and have no order to sort by.
+    (1, "GEOSEARCHSTORE key:zset key:geo from by [ASC | DESC] [COUNT count] STOREDIST", Exact),
     (
         1,
         "GEORADIUS key:geo longitude latitude radius unit [WITHCOORD] [WITHDIST] [WITHHASH]",
@@ -372,7 +374,7 @@ const GEO: &[Row] = &[
     (
         1,
         "GEORADIUS key:geo longitude latitude radius unit [COUNT count] \
-         (STORE | STOREDIST) key:geo",
+         (STORE key:geo | STOREDIST key:zset)",
         Exact,
     ),
     (
@@ -383,7 +385,8 @@ const GEO: &[Row] = &[
     (1, "GEORADIUSBYMEMBER key:geo place radius unit [WITHCOORD] [WITHDIST]", UnorderedDoubles),
     (
         1,
-        "GEORADIUSBYMEMBER key:geo place radius unit [COUNT count] (STORE | STOREDIST) key:geo",
+        "GEORADIUSBYMEMBER key:geo place radius unit [COUNT count] \
+         (STORE key:geo | STOREDIST key:zset)",
         Exact,
     ),
     (
