@@ -2,7 +2,7 @@
 
 use crate::base::glob;
 use crate::resp::Reply;
-use crate::server::client::Client;
+use crate::server::client::{Client, ReplyMode};
 use crate::server::command::{Begin, Command, Find, Group, Keys, flag::*};
 use crate::server::ctx::Ctx;
 use crate::server::error::Error;
@@ -182,14 +182,14 @@ fn subscribe(ctx: &mut Ctx, kind: Kind) -> Result<(), Error> {
         let server = &mut *ctx.server;
         let client = &mut server.clients[ctx.client_key];
         server.pubsub.subscribe(ctx.client_key, client, kind, name);
-        confirm(ctx.out, kind.subscribed(), Some(name), count(client, kind));
+        let count = count(client, kind);
+        confirm(ctx, kind.subscribed(), Some(name), count);
     }
     Ok(())
 }
 
 fn unsubscribe(ctx: &mut Ctx, kind: Kind) -> Result<(), Error> {
-    let server = &mut *ctx.server;
-    let client = &mut server.clients[ctx.client_key];
+    let client = &ctx.server.clients[ctx.client_key];
     let names: Vec<Box<[u8]>> = if ctx.args.len() == 1 {
         let own = client.subscriptions.iter().flat_map(|own| own.names(kind));
         own.map(Box::from).collect()
@@ -197,11 +197,15 @@ fn unsubscribe(ctx: &mut Ctx, kind: Kind) -> Result<(), Error> {
         ctx.args.from(1).iter().map(Box::from).collect()
     };
     for name in &names {
+        let server = &mut *ctx.server;
+        let client = &mut server.clients[ctx.client_key];
         server.pubsub.unsubscribe(ctx.client_key, client, kind, name);
-        confirm(ctx.out, kind.unsubscribed(), Some(name), count(client, kind));
+        let count = count(client, kind);
+        confirm(ctx, kind.unsubscribed(), Some(name), count);
     }
     if names.is_empty() {
-        confirm(ctx.out, kind.unsubscribed(), None, count(client, kind));
+        let count = count(ctx.client(), kind);
+        confirm(ctx, kind.unsubscribed(), None, count);
     }
     Ok(())
 }
@@ -210,7 +214,19 @@ fn count(client: &Client, kind: Kind) -> usize {
     client.subscriptions.as_ref().map_or(0, |own| own.count(kind))
 }
 
-fn confirm(out: &mut Reply, what: &str, name: Option<&[u8]>, count: usize) {
+/// Tells the client what it is subscribed to now, even if CLIENT REPLY has turned replies off.
+fn confirm(ctx: &mut Ctx, what: &str, name: Option<&[u8]>, count: usize) {
+    if ctx.client().reply == ReplyMode::On {
+        write_confirmation(ctx.out, what, name, count);
+        return;
+    }
+    let confirmations = std::mem::take(&mut ctx.server.pubsub.confirmations);
+    let mut out = Reply::new(confirmations, ctx.out.is_resp3());
+    write_confirmation(&mut out, what, name, count);
+    ctx.server.pubsub.confirmations = out.into_buf();
+}
+
+fn write_confirmation(out: &mut Reply, what: &str, name: Option<&[u8]>, count: usize) {
     out.push(3);
     out.bulk(what.as_bytes());
     match name {

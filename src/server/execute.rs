@@ -1,7 +1,7 @@
 //! Runs one command, for whatever origin: gate, handler, effects, statistics.
 
 use super::blocking::Release;
-use super::client::{Client, ReplyMode};
+use super::client::ReplyMode;
 use super::command::{Entry, flag};
 use super::ctx::{Ctx, Origin, Propagation};
 use super::error::Error;
@@ -30,7 +30,8 @@ pub fn execute(
 ) {
     let start = out.len();
     let client = &mut server.clients[client_key];
-    let answers = client.reply;
+    // The reply to EXEC is one: it is taken back as a whole, or not at all.
+    let answers = if origin == Origin::Exec { ReplyMode::On } else { client.reply };
     if answers == ReplyMode::SkipNext {
         client.reply = ReplyMode::Skip;
     }
@@ -42,14 +43,15 @@ pub fn execute(
         }
     };
     if answers != ReplyMode::On {
-        silence(&mut server.clients[client_key], out, start, waits);
+        silence(server, client_key, out, start, waits);
     }
 }
 
 /// Takes back a reply that CLIENT REPLY does not want; the command may just have turned replies
-/// on again.
+/// on again. Confirmations of subscriptions are no replies: they stay.
 #[cold]
-fn silence(client: &mut Client, out: &mut Reply, start: usize, waits: bool) {
+fn silence(server: &mut Server, client_key: usize, out: &mut Reply, start: usize, waits: bool) {
+    let client = &mut server.clients[client_key];
     if waits {
         // It has no reply yet.
         if client.reply == ReplyMode::Skip {
@@ -60,6 +62,7 @@ fn silence(client: &mut Client, out: &mut Reply, start: usize, waits: bool) {
     if client.reply != ReplyMode::On {
         out.truncate(start);
     }
+    out.raw(&std::mem::take(&mut server.pubsub.confirmations));
     if client.reply == ReplyMode::Skip {
         client.reply = ReplyMode::On;
     }
@@ -143,7 +146,7 @@ pub fn release(server: &mut Server, client_key: usize, release: Release, out: &m
     if client.reply == ReplyMode::SkipNext {
         client.reply = ReplyMode::Skip;
     }
-    silence(client, out, start, false);
+    silence(server, client_key, out, start, false);
 }
 
 fn refuse(server: &mut Server, error: &Error, out: &mut Reply) {

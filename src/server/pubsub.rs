@@ -112,6 +112,9 @@ pub struct PubSub {
     listeners: ByKind<Listeners>,
     /// Messages that the loop has not delivered yet. There is somebody to receive each.
     outbox: Vec<Message>,
+    /// Confirmations by the command being executed, in the protocol's form, where its client wants
+    /// no replies: these reach it all the same.
+    pub confirmations: Vec<u8>,
 }
 
 impl PubSub {

@@ -572,6 +572,7 @@ impl Keyspace {
     }
 
     pub fn swap(&mut self, a: usize, b: usize) {
+        self.expire_of_interest([a, b]);
         self.dbs.swap(a, b);
         for db in [a, b] {
             let has = |key: &[u8]| {
@@ -581,6 +582,23 @@ impl Keyspace {
             self.interests.note_all(db, has);
         }
         self.dirty += 1;
+    }
+
+    /// Removes from both databases the keys whose time has come and that somebody waits for or
+    /// watches in either: an expired key in the place of none is no change.
+    fn expire_of_interest(&mut self, dbs: [usize; 2]) {
+        if self.interests.is_empty() {
+            return;
+        }
+        let keys: Vec<Box<[u8]>> = dbs.iter().flat_map(|&db| self.interests.keys(db)).collect();
+        let current = self.current;
+        for db in dbs {
+            self.select(db);
+            for key in &keys {
+                self.locate(key);
+            }
+        }
+        self.select(current);
     }
 
     /// A live key of the current database, drawn with equal chances.

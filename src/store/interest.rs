@@ -33,6 +33,11 @@ impl Interests {
         self.total == 0
     }
 
+    /// The keys of a database that somebody wants to hear about.
+    pub fn keys(&self, db: usize) -> impl Iterator<Item = Box<[u8]>> {
+        self.keys[db].keys().cloned()
+    }
+
     /// Asks for changes of a key to be noted, until [`Interests::remove`] is called as often.
     pub fn add(&mut self, db: usize, key: &[u8]) {
         let keys = &mut self.keys[db];

@@ -8,7 +8,6 @@ use crate::server::command::{Command, flag::*};
 use crate::server::ctx::Ctx;
 use crate::server::error::Error;
 use crate::server::introspect::help;
-use crate::store::db::Garbage;
 use crate::store::event::class;
 use crate::store::{Edit, NewValue};
 use crate::types::stream::{Group, Stream};
@@ -213,7 +212,7 @@ fn destroy(ctx: &mut Ctx) -> Result<(), Error> {
     drop(edit);
     let mut rest = Stream::default();
     rest.groups.insert(name.into(), group);
-    ctx.keys.garbage.push(Garbage::Object(Box::new(Object::Stream(Box::new(rest)))));
+    ctx.keys.free(Box::new(Object::Stream(Box::new(rest))));
     ctx.out.int(1);
     Ok(())
 }

@@ -232,11 +232,16 @@ fn what_groups_do_is_no_change_of_the_key() {
 }
 
 #[test]
-fn a_destroyed_group_is_freed_elsewhere() {
-    let mut run = with_group();
-    run.instance.keys.garbage.clear();
-    run.run("xgroup destroy s g");
-    assert_eq!(run.instance.keys.garbage.len(), 1);
+fn a_large_destroyed_group_is_freed_elsewhere() {
+    for (consumers, freed_elsewhere) in [(1, 0), (100, 1)] {
+        let mut run = with_group();
+        for consumer in 0..consumers {
+            run.run(&format!("xgroup createconsumer s g consumer:{consumer}"));
+        }
+        run.instance.keys.garbage.clear();
+        run.run("xgroup destroy s g");
+        assert_eq!(run.instance.keys.garbage.len(), freed_elsewhere, "{consumers}");
+    }
 }
 
 #[test]
