@@ -396,7 +396,7 @@ fn nothing_expires_while_a_file_is_loaded() {
         "HSET h a 5 b 6",
         "HPEXPIREAT h 1000 FIELDS 1 a",
         "HINCRBY h a 1",
-        "HSETEX h PXAT 1000 FIELDS 1 c 7",
+        "HSETEX h PXAT 1001 FIELDS 1 c 7",
         "HPEXPIREAT h 1700000010000 FIELDS 1 b",
     ] {
         let words: Vec<&str> = line.split(' ').collect();
