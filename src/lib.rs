@@ -5,8 +5,8 @@
 //! 2. [`resp::parse`] cuts commands out of the buffer in place. [`resp::Args`] is a view of spans;
 //!    nothing is copied. A few commands are cut ahead, and the memory of their keys is fetched.
 //! 3. `server::gate` asks, in one place and for every origin, whether this command may run now.
-//!    The common case is one test of a bit mask. Between MULTI and EXEC it queues instead; EXEC is a
-//!    loop over `execute` (`server/transactions.rs`).
+//!    The common case is one test of a bit mask. Between MULTI and EXEC it queues instead; EXEC is
+//!    a loop over `execute` (`server/transactions.rs`).
 //! 4. `server::execute` runs the handler (`commands/`), which opens keys through the one door
 //!    ([`store::Keyspace`]) and writes its reply straight into the client's output.
 //! 5. `server::effects` records what changed, as bytes for the append-only file. Who waits for a
@@ -31,3 +31,8 @@ pub mod resp;
 pub mod server;
 pub mod store;
 pub mod types;
+
+// Miri has an allocator of its own, which sees more.
+#[cfg(not(miri))]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

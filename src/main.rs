@@ -5,9 +5,6 @@ use goredis::server::command::CommandTable;
 use goredis::server::config::{self, Exit, Stream};
 use goredis::server::{log, start};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() {
     let code = match config::from_command_line(std::env::args_os().skip(1)) {
         Ok(start) => start::serve(start, CommandTable::new(FAMILIES), log::real_files()),

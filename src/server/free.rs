@@ -33,7 +33,9 @@ impl Free {
                 let count = garbage.count();
                 drop(garbage);
                 freed_counter.fetch_add(count, Ordering::Relaxed);
-                counter.fetch_sub(count, Ordering::Relaxed);
+                if counter.fetch_sub(count, Ordering::Relaxed) == count {
+                    process::give_memory_back();
+                }
             }
         };
         let thread = std::thread::Builder::new().name("free".to_string()).spawn(work);

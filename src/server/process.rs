@@ -331,6 +331,23 @@ pub fn crash() -> ! {
     std::process::abort()
 }
 
+#[cfg(not(miri))]
+// SAFETY: declared as in mimalloc.h, which the crate mimalloc has linked as the allocator.
+unsafe extern "C" {
+    /// Of the allocator, mimalloc: gives back what is free, with `force` at once.
+    fn mi_collect(force: bool);
+}
+
+/// Gives memory that was freed back to the system, which the allocator puts off until it has more
+/// to do. Takes long where there is much.
+pub fn give_memory_back() {
+    #[cfg(not(miri))]
+    // SAFETY: may be called by any thread at any time.
+    unsafe {
+        mi_collect(true)
+    };
+}
+
 /// Lets other threads come first where there are not enough processors for all: the calling thread
 /// has no hurry. What it cannot have is no harm.
 pub fn yield_to_others() {
