@@ -223,10 +223,11 @@ mod tests {
         let mut run = Run::new();
         assert_eq!(run.run("config set requirepass secret"), "+OK\r\n");
         assert_eq!(run.run("ping"), "+PONG\r\n");
-        let client = run.client;
-        run.instance.server.clients[client].authenticated = false;
+        run.client().authenticated = false;
+        run.client().update_state();
         assert_eq!(run.run("ping"), "-NOAUTH Authentication required.\r\n");
-        run.instance.server.clients[client].authenticated = true;
+        run.client().authenticated = true;
+        run.client().update_state();
         let other = run
             .instance
             .server

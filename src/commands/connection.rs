@@ -153,6 +153,7 @@ fn authenticate(ctx: &mut Ctx, user: &[u8], password: &[u8]) -> Result<(), Error
     let matches = expected.is_empty() || same_secret(expected, password);
     if matches && user == DEFAULT_USER.as_bytes() {
         ctx.client().authenticated = true;
+        ctx.client().update_state();
         return Ok(());
     }
     ctx.server.stats.acl_denied_auth += 1;
@@ -216,7 +217,7 @@ fn hello(ctx: &mut Ctx) -> Result<(), Error> {
     if let Some((user, password)) = options.credentials {
         authenticate(ctx, user, password)?;
     }
-    if !ctx.client().authenticated && !ctx.server.config.requirepass.is_empty() {
+    if !ctx.client().authenticated {
         return Err(Error::Static(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the \
              HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and \
@@ -228,6 +229,7 @@ fn hello(ctx: &mut Ctx) -> Result<(), Error> {
     }
     if let Some(resp3) = options.resp3 {
         ctx.client().resp3 = resp3;
+        ctx.client().update_state();
         ctx.out.set_resp3(resp3);
     }
     let id = ctx.client().id as i64;

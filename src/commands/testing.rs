@@ -83,7 +83,8 @@ impl Run {
 
     /// From now on replies are in RESP3, or in RESP2 again.
     pub fn set_resp3(&mut self, resp3: bool) {
-        self.instance.server.clients[self.client].resp3 = resp3;
+        self.client().resp3 = resp3;
+        self.client().update_state();
     }
 
     /// Executes a command, and returns the reply's bytes.
@@ -94,7 +95,6 @@ impl Run {
         let request = Request { args: owned.args(), entry: None, verbatim: None };
         let Instance { server, keys } = &mut self.instance;
         execute(server, keys, origin, self.client, request, &mut out);
-        self.client().resp3 = out.is_resp3();
         out.into_buf()
     }
 

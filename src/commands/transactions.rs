@@ -73,12 +73,13 @@ fn multi(ctx: &mut Ctx) -> Result<(), Error> {
         return Err(Error::Static("ERR MULTI calls can not be nested"));
     }
     client.transaction = Some(Box::default());
+    client.update_state();
     ctx.out.ok();
     Ok(())
 }
 
 fn discard(ctx: &mut Ctx) -> Result<(), Error> {
-    if ctx.client().transaction.take().is_none() {
+    if ctx.client().end_transaction().is_none() {
         return Err(Error::Static("ERR DISCARD without MULTI"));
     }
     forget_watch(ctx);
@@ -115,7 +116,7 @@ pub fn forget_watch(ctx: &mut Ctx) {
 
 fn exec(ctx: &mut Ctx) -> Result<(), Error> {
     let without = Error::Static("ERR EXEC without MULTI");
-    let transaction = ctx.client().transaction.take().ok_or(without)?;
+    let transaction = ctx.client().end_transaction().ok_or(without)?;
     let watch = &ctx.server.clients[ctx.client_key].watch;
     let is_broken = watch.as_ref().is_some_and(|watch| watch.is_broken(ctx.keys));
     forget_watch(ctx);

@@ -104,7 +104,10 @@ fn turn_log_on_or_off(server: &mut Server, keys: &mut Keyspace) -> Result<(), St
 /// Without a password nobody need authenticate, also those who came when there was one.
 fn admit_all_if_open(server: &mut Server) {
     if server.config.requirepass.is_empty() {
-        server.clients.iter_mut().for_each(|(_, client)| client.authenticated = true);
+        for (_, client) in &mut server.clients {
+            client.authenticated = true;
+            client.update_state();
+        }
     }
 }
 

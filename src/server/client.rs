@@ -1,6 +1,7 @@
 //! One client: its session (who it is, which database, which protocol) and its connection.
 
 use super::blocking::Blocked;
+use super::gate::state;
 use super::pubsub::Subscriptions;
 use super::transactions::{Transaction, Watch};
 use crate::net::conn::Conn;
@@ -39,6 +40,8 @@ pub struct Client {
     pub authenticated: bool,
     pub reply: ReplyMode,
     pub closing: Closing,
+    /// What of `gate::state` holds for this client; see [`Client::update_state`].
+    pub state: u32,
     /// CLIENT NO-EVICT and NO-TOUCH.
     pub no_evict: bool,
     pub no_touch: bool,
@@ -79,7 +82,7 @@ pub struct Client {
 
 impl Client {
     pub fn new(id: u64, conn: Option<Conn>, now_s: i64, authenticated: bool) -> Client {
-        Client {
+        let mut client = Client {
             id,
             conn,
             partial: None,
@@ -88,6 +91,7 @@ impl Client {
             authenticated,
             reply: ReplyMode::On,
             closing: Closing::No,
+            state: 0,
             no_evict: false,
             no_touch: false,
             name: Box::default(),
@@ -110,7 +114,22 @@ impl Client {
             subscriptions: None,
             scheduled: false,
             has_output: false,
-        }
+        };
+        client.update_state();
+        client
+    }
+
+    /// Tells the gate, which looks at these bits alone, what has changed: to be called wherever
+    /// one of these fields is set.
+    pub fn update_state(&mut self) {
+        self.state = self.current_state();
+    }
+
+    pub fn current_state(&self) -> u32 {
+        let when = |holds: bool, bit: u32| if holds { bit } else { 0 };
+        when(!self.authenticated, state::UNAUTHENTICATED)
+            | when(self.transaction.is_some(), state::IN_TRANSACTION)
+            | when(self.subscriptions.is_some() && !self.resp3, state::SUBSCRIBED)
     }
 
     /// `ip:port` of the other side. Asked of the system each time, as it is seldom wanted and
@@ -134,6 +153,12 @@ impl Client {
         self.closing = self.closing.max(when);
     }
 
+    pub fn end_transaction(&mut self) -> Option<Box<Transaction>> {
+        let transaction = self.transaction.take();
+        self.update_state();
+        transaction
+    }
+
     /// The session as a new connection has it: what RESET does.
     pub fn reset(&mut self, authenticated: bool) {
         self.db = 0;
@@ -146,5 +171,6 @@ impl Client {
         self.no_touch = false;
         self.transaction = None;
         self.name = Box::default();
+        self.update_state();
     }
 }

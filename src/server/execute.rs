@@ -35,7 +35,7 @@ pub fn execute(
     if answers == ReplyMode::SkipNext {
         client.reply = ReplyMode::Skip;
     }
-    let waits = match admit(server, origin, client_key, request, out.is_resp3()) {
+    let waits = match admit(server, origin, client_key, request) {
         Ok(entry) => run(server, keys, origin, client_key, entry, request, out),
         Err(refusal) => {
             turn_away(server, keys, client_key, refusal, request.args, out);
@@ -96,7 +96,9 @@ fn turn_away(
     match refusal {
         Refusal::Queued(entry) => {
             client.last_command = &entry.full_name;
-            client.transaction.get_or_insert_default().queue(entry, args);
+            if let Some(transaction) = &mut client.transaction {
+                transaction.queue(entry, args);
+            }
             out.simple("QUEUED");
         }
         Refusal::Error(error) => {
@@ -106,7 +108,7 @@ fn turn_away(
             refuse(server, &error, out);
         }
         Refusal::Discarded(error) => {
-            client.transaction = None;
+            client.end_transaction();
             server.watchers.forget(keys, client_key, client);
             let error = error.text();
             let reason = error.strip_prefix(b"ERR ").unwrap_or(&error);
@@ -222,7 +224,6 @@ fn admit(
     origin: Origin,
     client_key: usize,
     request: Request<'_>,
-    resp3: bool,
 ) -> Result<&'static Entry, Refusal> {
     let args = request.args;
     let entry = request.entry.or_else(|| server.commands.find(args.get(0)));
@@ -232,23 +233,17 @@ fn admit(
         Err(error) => return Err(reject(server, entry, error)),
     };
     let client = &server.clients[client_key];
-    let mut states = match origin {
-        Origin::Client if client.authenticated || server.config.requirepass.is_empty() => {
-            server.state
-        }
-        Origin::Client => server.state | gate::state::UNAUTHENTICATED,
-        Origin::Exec | Origin::File => return Ok(entry),
-    };
+    if origin != Origin::Client {
+        return Ok(entry);
+    }
+    debug_assert_eq!(client.state, client.current_state());
     let mut refused = entry.refused;
-    if let Some(transaction) = &client.transaction {
-        states |= gate::state::IN_TRANSACTION;
-        if entry.command.has(flag::EXECUTES_QUEUED) {
-            refused |= transaction.refused & !gate::state::IN_TRANSACTION;
-        }
+    if let Some(transaction) = &client.transaction
+        && entry.command.has(flag::EXECUTES_QUEUED)
+    {
+        refused |= transaction.refused & !gate::state::IN_TRANSACTION;
     }
-    if client.subscriptions.is_some() && !resp3 {
-        states |= gate::state::SUBSCRIBED;
-    }
+    let states = server.state | client.state;
     match refused & states {
         0 => Ok(entry),
         gate::state::IN_TRANSACTION if !entry.command.has(flag::NO_MULTI) => {

@@ -142,6 +142,7 @@ impl PubSub {
         if own.0.of_mut(kind).insert(name.into()) {
             self.listeners.of_mut(kind).entry(name.into()).or_default().insert(client_key);
         }
+        client.update_state();
     }
 
     pub fn unsubscribe(&mut self, client_key: usize, client: &mut Client, kind: Kind, name: &[u8]) {
@@ -151,6 +152,7 @@ impl PubSub {
         }
         if own.is_empty() {
             client.subscriptions = None;
+            client.update_state();
         }
     }
 
@@ -166,6 +168,7 @@ impl PubSub {
     /// The client listens to nothing any more.
     pub fn forget_client(&mut self, client_key: usize, client: &mut Client) {
         let Some(own) = client.subscriptions.take() else { return };
+        client.update_state();
         for kind in [Kind::Channel, Kind::Pattern, Kind::Shard] {
             own.names(kind).for_each(|name| self.forget(client_key, kind, name));
         }

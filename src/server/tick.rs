@@ -426,7 +426,6 @@ impl EventLoop {
         batch.spans.clear();
         self.batch = batch;
         self.instance.server.log.commit_early();
-        let resp3 = out.is_resp3();
         if self.instance.server.pubsub.has_messages() {
             self.deliver_messages(Some(key));
         }
@@ -435,7 +434,6 @@ impl EventLoop {
         let output = out.into_buf();
         let wrote_output = !output.is_empty();
         let client = &mut self.instance.server.clients[key];
-        client.resp3 = resp3;
         if let Some(conn) = client.conn.as_mut() {
             conn.put_output(output, &mut self.pool);
         }
