@@ -16,6 +16,7 @@ use crate::base::table::Place;
 use crate::types::string::INLINE_LIMIT;
 use crate::types::{Ahead, Inline, Object, Slot, Type, Value, hash};
 
+pub mod snapshot;
 #[cfg(test)]
 mod tests;
 
@@ -54,6 +55,7 @@ pub struct Keyspace {
     pub events: Events,
     /// Large values that are no longer part of any database, to be freed off the loop.
     pub garbage: Vec<Garbage>,
+    snapshot: Option<Box<snapshot::Snapshot>>,
 }
 
 /// A key, or fields of it, that went away because their time had come.
@@ -126,6 +128,7 @@ impl Keyspace {
             interests: Interests::new(databases),
             events: Events::default(),
             garbage: Vec::new(),
+            snapshot: None,
         }
     }
 
@@ -250,6 +253,7 @@ impl Keyspace {
         take: impl FnMut(&mut hash::Expiring) -> Option<Box<[u8]>>,
     ) {
         let mut take = take;
+        self.before_change(place);
         let Some(Object::ExpiringHash(hash)) = self.db_mut().object_mut(place) else { return };
         let fields: Vec<_> = std::iter::from_fn(|| take(hash)).collect();
         if fields.is_empty() {
@@ -315,9 +319,7 @@ impl Keyspace {
 
     fn discard(&mut self, place: Place) {
         self.note_change(place);
-        if let Some(object) = self.db_mut().take(place).free() {
-            self.free(object);
-        }
+        self.take_for_good(place);
     }
 
     /// Ends a value that is part of no database: a large one off the loop.
@@ -527,6 +529,7 @@ impl Keyspace {
     ) -> Transfer {
         let Some(place) = self.locate(from) else { return Transfer::Missing };
         self.note_change(place);
+        self.before_change(place);
         let mut record = self.db_mut().take(place);
         if self.touch {
             record.set_access(self.access.touched(record.access()));
@@ -560,7 +563,7 @@ impl Keyspace {
         if keys > 0 {
             let had = |key: &[u8]| old.find(self.seed.hash(key), key).is_some();
             self.interests.note_all(db, had);
-            self.garbage.push(Garbage::Database(old));
+            self.let_go(db, old);
         }
         keys
     }
@@ -574,6 +577,7 @@ impl Keyspace {
     pub fn swap(&mut self, a: usize, b: usize) {
         self.expire_of_interest([a, b]);
         self.dbs.swap(a, b);
+        self.follow_swap(a, b);
         for db in [a, b] {
             let has = |key: &[u8]| {
                 let hash = self.seed.hash(key);
@@ -733,15 +737,22 @@ impl Edit<'_> {
             return;
         }
         let place = self.place;
+        let is_kept = self.keys.before_replacement(place);
         self.keys.db_mut().value_goes(place);
         let old = self.keys.db_mut().update(place, |record| record.set_value(fitting(value)));
-        if let Some(object) = old {
-            self.keys.free(object);
+        match old {
+            Some(object) if is_kept => self.keys.keep_replaced(place, object),
+            Some(object) => self.keys.free(object),
+            None => {}
         }
     }
 
     /// Writes a long string into the memory of the one before, if it fits without waste.
     fn reuse_buffer(&mut self, bytes: &[u8]) -> bool {
+        if self.keys.in_snapshot() {
+            // It may want the old bytes.
+            return false;
+        }
         match self.keys.db_mut().object_mut(self.place) {
             Some(Object::String(old))
                 if (bytes.len()..bytes.len() * 2).contains(&old.capacity()) =>
@@ -756,6 +767,7 @@ impl Edit<'_> {
 
     pub fn set_expire_at(&mut self, expire_at: Option<i64>) {
         if expire_at.is_some() || self.view().expire_at().is_some() {
+            self.keys.before_change(self.place);
             self.keys.db_mut().set_expire_at(self.place, expire_at);
             self.changed = true;
         }
@@ -774,6 +786,7 @@ impl Edit<'_> {
     /// The object, for what is no change to those who watch the key or wait for it, nor to files
     /// (unless [`Edit::mark_changed`] or [`Keyspace::mark_changed`] is called).
     pub fn object_unmarked(&mut self) -> Option<&mut Object> {
+        self.keys.before_change(self.place);
         self.keys.db_mut().object_mut(self.place)
     }
 
@@ -802,11 +815,13 @@ impl Slot for Edit<'_> {
     }
 
     fn bytes_mut(&mut self) -> &mut [u8] {
+        self.keys.before_change(self.place);
         self.changed = true;
         self.keys.db_mut().bytes_mut(self.place)
     }
 
     fn splice(&mut self, at: usize, remove: usize, insert: usize) -> &mut [u8] {
+        self.keys.before_change(self.place);
         self.changed = true;
         let records = self.keys.db_mut();
         records.update(self.place, |record| record.splice(at, remove, insert));
@@ -814,6 +829,7 @@ impl Slot for Edit<'_> {
     }
 
     fn object_mut(&mut self) -> Option<&mut Object> {
+        self.keys.before_change(self.place);
         self.changed = true;
         self.keys.db_mut().object_mut(self.place)
     }
@@ -827,6 +843,7 @@ impl Slot for Edit<'_> {
     }
 
     fn set_raw(&mut self) {
+        self.keys.before_change(self.place);
         self.keys.db_mut().update(self.place, |record| record.set_raw());
     }
 }

@@ -1,7 +1,7 @@
 //! A record: a key, its expiry and a short value in one allocation.
 //!
 //! ```text
-//! meta   1 byte    kind of value (4 bits) | form of expiry (2 bits) | wide (1) | raw (1)
+//! meta   1 byte    kind of value (3 bits) | mark (1) | form of expiry (2) | wide (1) | raw (1)
 //! access 3 bytes   LRU seconds, or LFU minutes and counter, as OBJECT IDLETIME / FREQ need them
 //! key    1 or 4    length of the key       (4 bytes when `wide`)
 //! value  1 or 4    length of the value's bytes
@@ -26,8 +26,9 @@ pub struct Record(NonNull<u8>);
 
 const WIDE: u8 = 0x40;
 const RAW: u8 = 0x80;
-const KIND_MASK: u8 = 0x0F;
-const KIND_OBJECT: u8 = 15;
+const KIND_MASK: u8 = 0x07;
+const KIND_OBJECT: u8 = 7;
+const MARK: u8 = 0x08;
 const EXPIRY_SHIFT: u8 = 4;
 const POSITION_BYTES: usize = 4;
 const POINTER_BYTES: usize = 8;
@@ -354,9 +355,10 @@ impl Record {
         }
     }
 
-    /// Changes kind and lengths. Keeps key, access time, expiry (where both shapes have one),
+    /// Changes kind and lengths. Keeps key, mark, access time, expiry (where both shapes have one),
     /// wheel position, and as many of the value's first bytes as fit the new shape.
     fn reshape(&mut self, meta: u8, old: Shape, new: Shape) {
+        let meta = meta | self.byte(0) & MARK;
         if old.wide == new.wide && old.expiry == new.expiry {
             // Everything before the value stays where it is.
             if old.value != new.value {
@@ -452,6 +454,19 @@ impl Record {
         self.slice_mut(1, 3).copy_from_slice(&access.to_le_bytes()[..3]);
     }
 
+    /// A bit for the record's owner, false at first: by it a snapshot knows which records it has
+    /// seen (see `snapshot`).
+    #[inline]
+    pub fn mark(&self) -> bool {
+        self.byte(0) & MARK != 0
+    }
+
+    #[inline]
+    pub fn set_mark(&mut self, mark: bool) {
+        let others = self.byte(0) & !MARK;
+        self.slice_mut(0, 1)[0] = others | if mark { MARK } else { 0 };
+    }
+
     /// Bytes of the allocation.
     pub fn size(&self) -> usize {
         self.shape().total()
@@ -470,6 +485,36 @@ impl Record {
         unsafe { dealloc(self.0.as_ptr(), self.shape().layout()) };
     }
 }
+
+/// A record that is in no table any more, but still read.
+pub struct Kept(Option<Record>);
+
+impl Kept {
+    /// `record` must be the last copy of it.
+    pub fn new(record: Record) -> Kept {
+        Kept(Some(record))
+    }
+
+    pub fn view(&self) -> View<'_> {
+        let record = self.0.expect("only into_object takes it, and ends this");
+        // SAFETY: this owns the record, and nobody changes it.
+        unsafe { View::new(record) }
+    }
+
+    /// Ends the record, and gives back its object.
+    pub fn into_object(mut self) -> Option<Box<Object>> {
+        self.0.take().and_then(Record::free)
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        drop(self.0.take().and_then(Record::free));
+    }
+}
+
+// SAFETY: a record is plain owned memory, and objects are Send.
+unsafe impl Send for Kept {}
 
 /// A record as it is read: it lives as long as the borrow 'a of its owner.
 #[derive(Clone, Copy)]

@@ -24,6 +24,11 @@ pub struct Records {
     /// The first time in `fields`, or the end of time: every look-up compares it.
     next_field: i64,
     seed: Seed,
+    /// What records have as their mark, but those that the running snapshot has not seen.
+    mark: bool,
+    /// Where the running snapshot goes on, until it has come across all of these records.
+    cursor: Option<u64>,
+    snapshot_db: usize,
 }
 
 /// The hash in a record, if it has, or had, fields that expire.
@@ -62,7 +67,16 @@ impl Records {
     /// An empty set of records whose expiries are later than `now_ms`, mostly.
     pub fn new(seed: Seed, now_ms: i64) -> Records {
         let (table, wheel) = (Table::new(), Wheel::new(now_ms));
-        Records { table, wheel, fields: BTreeSet::new(), next_field: i64::MAX, seed }
+        Records {
+            table,
+            wheel,
+            fields: BTreeSet::new(),
+            next_field: i64::MAX,
+            seed,
+            mark: false,
+            cursor: None,
+            snapshot_db: 0,
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -145,6 +159,8 @@ impl Records {
 
     /// Adds a record that no table holds, for a key (of this hash) that has none.
     pub fn put(&mut self, hash: u64, mut new: Record) -> Place {
+        // What comes after a snapshot has begun is not part of it.
+        new.set_mark(self.mark);
         if let Some(time) = new.expire_at() {
             let position = self.wheel.insert(time, new.word());
             new.set_wheel_position(position);
@@ -152,6 +168,52 @@ impl Records {
         self.schedule_fields(&mut new);
         let seed = &self.seed;
         self.table.insert(hash, new.word(), |word| seed.hash(record(word).key()))
+    }
+
+    /// A snapshot begins: all records there are now belong to it, as those of database `db`.
+    /// The one before must have seen all of its own.
+    pub fn begin_snapshot(&mut self, db: usize) {
+        self.snapshot_db = db;
+        if !self.table.is_empty() {
+            self.mark = !self.mark;
+            self.cursor = Some(0);
+        }
+    }
+
+    /// The number of this database when the last snapshot began.
+    pub fn snapshot_db(&self) -> usize {
+        self.snapshot_db
+    }
+
+    /// Whether the running snapshot may not have seen some of these records.
+    #[inline]
+    pub fn is_partly_seen(&self) -> bool {
+        self.cursor.is_some()
+    }
+
+    #[inline]
+    pub fn is_seen(&self, place: Place) -> bool {
+        record(self.table.get(place)).mark() == self.mark
+    }
+
+    #[inline]
+    pub fn mark_seen(&mut self, place: Place) {
+        record(self.table.get(place)).set_mark(self.mark);
+    }
+
+    /// Goes on with the snapshot: visits some records that it has not seen, and marks those for
+    /// which `visit` says so. When it is at the end the snapshot has come across them all.
+    pub fn step_snapshot<'a>(&'a mut self, mut visit: impl FnMut(View<'a>) -> bool) {
+        let Some(cursor) = self.cursor else { return };
+        let mark = self.mark;
+        let next = self.table.scan(cursor, |word| {
+            let mut own = record(word);
+            // SAFETY: as in `view`; the mark is no part of what a view shows.
+            if own.mark() != mark && visit(unsafe { View::new(own) }) {
+                own.set_mark(mark);
+            }
+        });
+        self.cursor = Some(next).filter(|&next| next != 0);
     }
 
     /// Takes a record out. The caller must put it somewhere else or free it.
@@ -361,6 +423,7 @@ mod tests {
             let mut expiring = 0;
             for word in words {
                 let own = record(word);
+                assert!(self.cursor.is_some() || own.mark() == self.mark);
                 let place = place(self, own.key());
                 assert_eq!(place.map(|place| self.table.get(place)), Some(word));
                 if let Some(time) = own.expire_at() {
