@@ -1,3 +1,4 @@
 //! What goes to disk and comes back. Must not know clients or commands' meanings.
 pub mod aof;
 pub mod files;
+pub mod rdb;

@@ -85,6 +85,15 @@ impl Access {
         }
     }
 
+    /// The bits of a record that was accessed so many seconds ago, or has such a counter: as far as
+    /// that is what is kept.
+    pub fn restored(&self, idle_s: Option<u64>, frequency: Option<u8>) -> Option<u32> {
+        match self.lfu {
+            Some(_) => frequency.map(|counter| self.minutes() << 8 | u32::from(counter)),
+            None => idle_s.map(|idle| self.stamp.wrapping_sub(idle.min(MASK.into()) as u32) & MASK),
+        }
+    }
+
     /// Seconds since a record with these bits was accessed.
     pub fn idle_s(&self, access: u32) -> u32 {
         // The clock in the records goes round every 194 days.

@@ -773,6 +773,11 @@ impl Edit<'_> {
         }
     }
 
+    /// Sets the bits that tell of the key's use: no change to anybody.
+    pub fn set_access(&mut self, access: u32) {
+        self.keys.db_mut().touch(self.place, |_| access);
+    }
+
     /// Records what happened to the key, as one of [`class`].
     #[inline]
     pub fn notify(&mut self, class: u16, name: &'static str) {

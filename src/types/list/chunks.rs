@@ -55,6 +55,10 @@ impl Chunks {
         self.is_quicklist
     }
 
+    pub fn make_quicklist(&mut self) {
+        self.is_quicklist = true;
+    }
+
     /// Bytes of a listpack of all its elements.
     pub fn listpack_bytes(&self) -> usize {
         LISTPACK_EMPTY + self.chunks.iter().map(Chunk::entry_bytes).sum::<usize>()

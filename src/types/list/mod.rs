@@ -355,6 +355,14 @@ pub fn remove_equal<S: Slot>(
     removed
 }
 
+/// From now on OBJECT ENCODING calls the list a quicklist, until it has become small.
+pub fn make_quicklist<S: Slot>(slot: &mut S, limits: &Limits) {
+    match slot.object_mut() {
+        Some(Object::List(chunks)) => chunks.make_quicklist(),
+        _ => unpack(slot, true, limits),
+    }
+}
+
 /// A list of one element as bytes for a record, in `buffer`; none if it is too large for that.
 pub fn inline_of_one<'b>(element: &[u8], buffer: &'b mut [u8; INLINE_BYTES]) -> Option<&'b [u8]> {
     let patch = Patch::new(packed::Gap::default(), packed::Gap::default(), Some(element), 0);

@@ -124,7 +124,23 @@ impl Log {
         payload: usize,
         limits: &Limits,
     ) {
-        self.put(id, pairs, payload, limits);
+        self.put(id, pairs, payload, limits, false);
+        self.note_appended(id);
+    }
+
+    /// The same, and a node begins with the entry.
+    pub fn append_in_new_node<'a>(
+        &mut self,
+        id: StreamId,
+        pairs: impl Pairs<'a>,
+        payload: usize,
+        limits: &Limits,
+    ) {
+        self.put(id, pairs, payload, limits, true);
+        self.note_appended(id);
+    }
+
+    fn note_appended(&mut self, id: StreamId) {
         self.len += 1;
         self.entries_added = self.entries_added.saturating_add(1);
         self.last_id = id;
@@ -134,12 +150,19 @@ impl Log {
         }
     }
 
-    fn put<'a>(&mut self, id: StreamId, pairs: impl Pairs<'a>, payload: usize, limits: &Limits) {
+    fn put<'a>(
+        &mut self,
+        id: StreamId,
+        pairs: impl Pairs<'a>,
+        payload: usize,
+        limits: &Limits,
+        in_new_node: bool,
+    ) {
         let mut memory = Vec::new();
         if let Some(mut tail) = self.nodes.last_entry() {
             let base = *tail.key();
             let node = tail.get_mut();
-            if node.takes(payload, limits) {
+            if !in_new_node && node.takes(payload, limits) {
                 node.push(base, id, pairs);
                 return;
             }
@@ -161,6 +184,15 @@ impl Log {
         // The tree takes no range that ends before it begins.
         let range = (start <= end).then(|| self.nodes.range(from..=end));
         range.into_iter().flatten().map(|(base, node)| (*base, node))
+    }
+
+    /// The nodes from the one on that may have an entry with this ID: each with the first ID it has
+    /// had, and its entries.
+    pub fn nodes_from(
+        &self,
+        start: StreamId,
+    ) -> impl Iterator<Item = (StreamId, impl Iterator<Item = Entry<'_>> + Clone)> {
+        self.nodes_between(start, StreamId::MAX).map(|(base, node)| (base, node.entries(base)))
     }
 
     /// Entries from `start` to `end`, both included.
