@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use goredis::persist::aof::{Aof, Fsync, Loader, Options, Step};
 use goredis::persist::files::{Faults, FaultyFiles, RealFiles};
 use goredis::resp::Args;
+use goredis::store::Keyspace;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -107,7 +108,8 @@ impl Bench {
 fn load(options: &Options, slice: u64) -> Result<(Vec<String>, Loader), String> {
     let mut loader = Loader::open(options).map_err(|e| e.to_string())?;
     let mut commands = Vec::new();
-    let mut run = |args: Args<'_>| {
+    let mut keys = Keyspace::new(16, 1, 0);
+    let mut run = |_: &mut Keyspace, args: Args<'_>| {
         let words: Vec<_> = args.iter().map(String::from_utf8_lossy).collect();
         if words[0] == "bla" {
             return Err("Unknown command 'bla'".to_string());
@@ -115,7 +117,7 @@ fn load(options: &Options, slice: u64) -> Result<(Vec<String>, Loader), String> 
         commands.push(words.join(" "));
         Ok(())
     };
-    while loader.step(slice, &mut run).map_err(|e| e.to_string())? == Step::More {}
+    while loader.step(slice, &mut keys, &mut run).map_err(|e| e.to_string())? == Step::More {}
     Ok((commands, loader))
 }
 
@@ -530,11 +532,12 @@ fn it_can_be_loaded_again_while_running() {
     aof.flush_all_now().unwrap();
     let mut loader = Loader::reopen(&bench.options, aof.manifest()).unwrap();
     let mut n = 0;
-    let mut run = |_: Args<'_>| {
+    let mut keys = Keyspace::new(16, 1, 0);
+    let mut run = |_: &mut Keyspace, _: Args<'_>| {
         n += 1;
         Ok(())
     };
-    while loader.step(u64::MAX, &mut run).unwrap() == Step::More {}
+    while loader.step(u64::MAX, &mut keys, &mut run).unwrap() == Step::More {}
     assert_eq!(n, 1);
     commit(&mut aof, "set k 1");
     aof.shutdown().unwrap();

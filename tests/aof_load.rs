@@ -7,6 +7,7 @@ use std::sync::Arc;
 use goredis::persist::aof::{Aof, Loader, Options, Step};
 use goredis::persist::files::RealFiles;
 use goredis::resp::Args;
+use goredis::store::Keyspace;
 
 struct Bench {
     dir: tempfile::TempDir,
@@ -48,9 +49,14 @@ impl Bench {
     }
 
     fn load_in_slices(&self, slice: u64) -> Result<(Vec<String>, Loader), String> {
+        self.load_with_keys(slice).map(|(commands, loader, _)| (commands, loader))
+    }
+
+    fn load_with_keys(&self, slice: u64) -> Result<(Vec<String>, Loader, Keyspace), String> {
         let mut loader = Loader::open(&self.options).map_err(|e| e.to_string())?;
         let mut commands = Vec::new();
-        let mut run = |args: Args<'_>| {
+        let mut keys = Keyspace::new(16, 1, 0);
+        let mut run = |_: &mut Keyspace, args: Args<'_>| {
             let words: Vec<_> = args.iter().map(String::from_utf8_lossy).collect();
             if words[0] == "bla" {
                 return Err("Unknown command 'bla'".to_string());
@@ -58,8 +64,8 @@ impl Bench {
             commands.push(words.join(" "));
             Ok(())
         };
-        while loader.step(slice, &mut run).map_err(|e| e.to_string())? == Step::More {}
-        Ok((commands, loader))
+        while loader.step(slice, &mut keys, &mut run).map_err(|e| e.to_string())? == Step::More {}
+        Ok((commands, loader, keys))
     }
 
     fn error(&self) -> String {
@@ -254,15 +260,22 @@ fn the_single_file_of_older_versions_is_taken_over() {
 }
 
 #[test]
-fn rdb_bases_load_if_they_are_empty() {
+fn rdb_bases_are_loaded_before_the_commands_behind_them() {
     let empty = b"REDIS0010\xff\0\0\0\0\0\0\0\0";
-    let data = b"REDIS0010\xfe\x00\xfb\x01\x00\x00\x01k\x01v\xff\0\0\0\0\0\0\0\0";
+    let data = b"REDIS0010\xfe\x01\xfb\x01\x00\x00\x01k\x01v\xff\0\0\0\0\0\0\0\0";
     let bench = Bench::with_incr(&[&empty[..], &resp("set k v")].concat());
     assert_eq!(bench.load().unwrap().0, ["set k v"], "an old-style preamble");
-    let error = Bench::with_incr(data).error();
-    assert!(error.contains("holds data, which can't be loaded yet"), "{error}");
+    for slice in [1, 1 << 20] {
+        let bench = Bench::with_incr(&[&data[..], &resp("set k v"), &resp("del k")].concat());
+        let (commands, loader, keys) = bench.load_with_keys(slice).unwrap();
+        assert_eq!(commands, ["set k v", "del k"]);
+        assert_eq!(keys.records(1).len(), 1);
+        assert_eq!(loader.progress().loaded, loader.progress().total);
+    }
     let error = Bench::with_incr(&empty[..12]).error();
-    assert!(error.contains("AOF loading aborted"), "{error}");
+    assert!(error.contains("AOF loading aborted: unexpected end of file"), "{error}");
+    let error = Bench::with_incr(&data[..20]).error();
+    assert!(error.contains("AOF loading aborted: unexpected end of file"), "{error}");
 }
 
 #[test]

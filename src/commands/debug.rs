@@ -7,7 +7,7 @@ use crate::server::command::{Command, Group, Handler, flag::*};
 use crate::server::config::{Allowed, RewriteOptions, read_bytes};
 use crate::server::ctx::{Ctx, Origin, Propagation};
 use crate::server::error::Error;
-use crate::server::{identity, log as server_log, process};
+use crate::server::{identity, log as server_log, process, snapshot};
 use crate::store::digest::Digest;
 use crate::store::{NewValue, View};
 use crate::types::hash::Hash;
@@ -93,6 +93,13 @@ const SUBCOMMANDS: &[Subcommand] = &[
     ),
     sub("error", 3..=3, "ERROR <text>", "Reply with this error.", error),
     sub("help", 2..=2, "", "", help),
+    sub(
+        "reload",
+        2..=MANY,
+        "RELOAD [NOFLUSH] [NOSAVE]",
+        "Save all data, and load the file into emptied databases.",
+        reload,
+    ),
     sub(
         "loadaof",
         2..=2,
@@ -376,6 +383,28 @@ fn string_match_test(ctx: &mut Ctx) -> Result<(), Error> {
 fn aof_flush_sleep(ctx: &mut Ctx) -> Result<(), Error> {
     let micros = parse_i64(ctx.arg(2)).and_then(|micros| u64::try_from(micros).ok()).unwrap_or(0);
     ctx.server.log.set_flush_sleep(Duration::from_micros(micros));
+    ctx.out.ok();
+    Ok(())
+}
+
+fn reload(ctx: &mut Ctx) -> Result<(), Error> {
+    let (mut saves, mut flushes) = (true, true);
+    for word in ctx.args.from(2).iter() {
+        match word.to_ascii_lowercase().as_slice() {
+            b"noflush" => flushes = false,
+            b"nosave" => saves = false,
+            _ => {
+                let text = "ERR DEBUG RELOAD only supports the NOFLUSH and NOSAVE options.";
+                return Err(Error::Static(text));
+            }
+        }
+    }
+    ctx.propagation = Propagation::Nothing;
+    snapshot::reload(ctx.server, ctx.keys, saves, flushes).map_err(|reason| {
+        log::warn!("DEBUG RELOAD: {reason}");
+        Error::Static("ERR Error trying to load the RDB dump, check server logs.")
+    })?;
+    log::warn!("DB reloaded by DEBUG RELOAD");
     ctx.out.ok();
     Ok(())
 }

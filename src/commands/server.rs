@@ -4,9 +4,10 @@ use crate::base::number::parse_i64;
 use crate::server::Shutdown;
 use crate::server::command::{Command, Group, flag::*};
 use crate::server::config::REDIS_VERSION;
-use crate::server::ctx::Ctx;
+use crate::server::ctx::{Ctx, Origin};
 use crate::server::error::Error;
 use crate::server::info;
+use crate::server::snapshot::{self, Begun, Purpose};
 use log::warn;
 
 /// Of FLUSHDB and FLUSHALL.
@@ -20,7 +21,32 @@ const FLUSH: Command = Command {
     ..Command::BASE
 };
 
+/// Of SAVE and its like.
+const SAVE: Command = Command {
+    group: Group::Server,
+    flags: ADMIN | NOSCRIPT | NO_ASYNC_LOADING,
+    arity: 1,
+    ..Command::BASE
+};
+
 pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "bgrewriteaof",
+        summary: "Makes the append-only file short, in the background",
+        complexity: "O(1), with O(N) for N keys in the background",
+        handler: bgrewriteaof,
+        ..SAVE
+    },
+    Command {
+        name: "bgsave",
+        summary: "Saves all data to a file, in the background",
+        complexity: "O(1), with O(N) for N keys in the background",
+        arity: -1,
+        args: "[SCHEDULE]@3.2.2",
+        history: &[("3.2.2", "Added the `SCHEDULE` option.")],
+        handler: bgsave,
+        ..SAVE
+    },
     Command {
         name: "dbsize",
         summary: "Counts the keys of the database",
@@ -79,6 +105,14 @@ pub const COMMANDS: &[Command] = &[
         args: "[VERSION version:integer]",
         handler: lolwut,
         ..Command::BASE
+    },
+    Command {
+        name: "save",
+        summary: "Saves all data to a file, while nobody else is served",
+        complexity: "O(N) for N keys",
+        flags: SAVE.flags | NO_MULTI,
+        handler: save,
+        ..SAVE
     },
     Command {
         name: "shutdown",
@@ -188,6 +222,68 @@ fn time(ctx: &mut Ctx) -> Result<(), Error> {
 
 fn lastsave(ctx: &mut Ctx) -> Result<(), Error> {
     ctx.out.int(ctx.server.saved_s);
+    Ok(())
+}
+
+fn save(ctx: &mut Ctx) -> Result<(), Error> {
+    if ctx.server.snapshots.running() == Some(Purpose::Save) {
+        return Err(Error::Static("ERR Background save already in progress"));
+    }
+    snapshot::save_now(ctx.server, ctx.keys).map_err(|reason| {
+        warn!("Error saving DB on disk: {reason}");
+        Error::Static("ERR")
+    })?;
+    ctx.out.ok();
+    Ok(())
+}
+
+fn bgsave(ctx: &mut Ctx) -> Result<(), Error> {
+    let schedules = ctx.args.len() == 2 && ctx.is_word(1, "SCHEDULE");
+    if ctx.args.len() > 1 && !schedules {
+        return Err(Error::SYNTAX);
+    }
+    match ctx.server.snapshots.running() {
+        Some(Purpose::Save) => {
+            return Err(Error::Static("ERR Background save already in progress"));
+        }
+        Some(Purpose::Rewrite) if !schedules => {
+            return Err(Error::Static(
+                "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE \
+                 SCHEDULE in order to schedule a BGSAVE whenever possible.",
+            ));
+        }
+        _ => {}
+    }
+    // Between MULTI and EXEC it would be of half a transaction.
+    let begun = match ctx.origin {
+        Origin::Exec => Ok(snapshot::schedule_save(ctx.server)),
+        _ => snapshot::begin_save(ctx.server, ctx.keys),
+    };
+    match begun {
+        Ok(Begun::Now) => ctx.out.simple("Background saving started"),
+        Ok(Begun::Later) => ctx.out.simple("Background saving scheduled"),
+        Err(_) => return Err(Error::Static("ERR")),
+    }
+    Ok(())
+}
+
+fn bgrewriteaof(ctx: &mut Ctx) -> Result<(), Error> {
+    if ctx.server.snapshots.running() == Some(Purpose::Rewrite) {
+        let text = "ERR Background append only file rewriting already in progress";
+        return Err(Error::Static(text));
+    }
+    if !ctx.server.log.is_open() {
+        return Err(Error::Static("ERR There is no append only file: 'appendonly' is no"));
+    }
+    match snapshot::begin_rewrite(ctx.server, ctx.keys) {
+        Ok(Begun::Now) => ctx.out.simple("Background append only file rewriting started"),
+        Ok(Begun::Later) => ctx.out.simple("Background append only file rewriting scheduled"),
+        Err(_) => {
+            let text = "ERR Can't execute an AOF background rewriting. Please check the server \
+                        logs for more information.";
+            return Err(Error::Static(text));
+        }
+    }
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::Arc;
 
 mod faulty;
 
@@ -37,6 +38,26 @@ pub struct Metadata {
     /// Bytes.
     pub len: u64,
     pub is_dir: bool,
+}
+
+/// Reads an open file from its beginning.
+pub struct FileReader {
+    file: Arc<dyn FileHandle>,
+    at: u64,
+}
+
+impl FileReader {
+    pub fn new(file: Arc<dyn FileHandle>) -> FileReader {
+        FileReader { file, at: 0 }
+    }
+}
+
+impl io::Read for FileReader {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read_at(buf, self.at)?;
+        self.at += n as u64;
+        Ok(n)
+    }
 }
 
 /// A directory tree. All paths are used as they are given.

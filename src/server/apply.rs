@@ -2,7 +2,7 @@
 //! machine at the start. Directives that are looked at wherever they matter need nothing here.
 
 use super::config::{Changed, Config, MaxmemoryPolicy, SetError, Support, TABLE};
-use super::{Server, log as server_log, logging, notify, process};
+use super::{Server, log as server_log, logging, notify, process, snapshot};
 use crate::store::Keyspace;
 use crate::store::access::Lfu;
 use log::{info, warn};
@@ -64,6 +64,7 @@ fn apply(server: &mut Server, keys: &mut Keyspace, name: &str) -> Result<(), Str
             notify::listen(server.config.notify_keyspace_events, keys);
         }
         "appendonly" => return turn_log_on_or_off(server, keys),
+        "save" | "stop-writes-on-bgsave-error" => snapshot::update_gate(server),
         "appendfsync" => server.log.set_fsync(server.config.appendfsync),
         _ => {}
     }
@@ -88,15 +89,11 @@ fn turn_log_on_or_off(server: &mut Server, keys: &mut Keyspace) -> Result<(), St
     if server.log.is_open() {
         return Ok(());
     }
-    if (0..keys.databases()).any(|db| !keys.records(db).is_empty()) {
-        return Err("The AOF can be turned on at run time only while there is no data, as there \
-                    is no AOF rewriting yet"
-            .to_string());
-    }
     // As it is configured by now, and not when the server started.
     let options = server_log::options(&server.config, former.files.clone(), former.waker.clone());
+    let manifest = snapshot::write_base(server, keys, &options)?;
     server.effects.forget_selection();
-    server.log.begin_anew(&options)?;
+    server.log.start(&options, manifest)?;
     server.log_options = Some(options);
     Ok(())
 }

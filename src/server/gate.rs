@@ -17,6 +17,8 @@ pub mod state {
     pub const IN_TRANSACTION: u32 = 1 << 3;
     /// The client listens to channels in RESP2, where replies could not be told from messages.
     pub const SUBSCRIBED: u32 = 1 << 4;
+    /// The last background save has failed.
+    pub const SAVE_ERROR: u32 = 1 << 10;
 }
 
 /// The states in which a command with these flags is refused.
@@ -29,7 +31,7 @@ pub fn refused_in(flags: u32) -> u32 {
         refused |= state::LOADING;
     }
     if flags & (flag::WRITE | flag::MAY_REPLICATE) != 0 {
-        refused |= state::DISK_ERROR;
+        refused |= state::DISK_ERROR | state::SAVE_ERROR;
     }
     if flags & flag::IMMEDIATE == 0 {
         refused |= state::IN_TRANSACTION;
@@ -54,6 +56,14 @@ pub fn refusal(states: u32, entry: &Entry, disk_error: Option<&str>) -> Error {
         ))
     } else if states == state::IN_TRANSACTION {
         Error::Static("ERR Command not allowed inside a transaction")
+    } else if states & state::SAVE_ERROR != 0 {
+        Error::Static(
+            "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to \
+             persist to disk. Commands that may modify the data set are disabled, because this \
+             instance is configured to report errors during writes if RDB snapshotting fails \
+             (stop-writes-on-bgsave-error option). Please check the Redis logs for details about \
+             the RDB error.",
+        )
     } else {
         let reason = disk_error.unwrap_or("unknown error");
         Error::Text(format!("MISCONF Errors writing to the AOF file: {reason}"))

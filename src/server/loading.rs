@@ -1,24 +1,81 @@
-//! Loading the append-only file: its commands are executed like a client's, by a client of the
-//! server's own, in slices between which the loop serves others.
+//! Loading the data at the start: in slices, between which the loop serves others. The commands of
+//! an append-only file are executed like a client's, by a client of the server's own.
 
 use super::client::Client;
 use super::command::flag;
 use super::ctx::Origin;
 use super::execute::{Request, execute};
 use super::{Server, gate};
-use crate::persist::aof::{LoadError, Loader, Step};
+use crate::persist::aof::{Loader, Step};
+use crate::persist::files::{FileReader, Files, Open, reason};
+use crate::persist::rdb;
 use crate::resp::parse::OwnedArgs;
 use crate::resp::{Args, Reply};
 use crate::store::Keyspace;
 use log::info;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Bytes of the file taken in one slice, about a millisecond's work.
 const SLICE: u64 = 128 * 1024;
 /// Progress is logged this often, in milliseconds.
 const REPORT_MS: i64 = 5000;
 
+/// What is loaded.
+pub enum Source {
+    Aof(Loader),
+    Rdb(Box<RdbFile>),
+}
+
+/// An RDB file being loaded.
+pub struct RdbFile {
+    path: PathBuf,
+    loader: rdb::Loader<FileReader>,
+    len: u64,
+}
+
+impl RdbFile {
+    /// None if there is no such file.
+    ///
+    /// # Errors
+    /// Why it cannot be loaded, for the log.
+    pub fn open(
+        files: &dyn Files,
+        path: &Path,
+        options: rdb::Options,
+    ) -> Result<Option<Source>, String> {
+        let file = match files.open(path, Open::Read) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => {
+                let path = path.display();
+                return Err(format!("Fatal error: can't open {path}: {}", reason(&e)));
+            }
+        };
+        let len = file.len().map_err(|e| reason(&e))?;
+        let loader = rdb::Loader::new(FileReader::new(Arc::from(file)), options);
+        let loader = loader.map_err(|e| failed(path, &e))?;
+        Ok(Some(Source::Rdb(Box::new(RdbFile { path: path.into(), loader, len }))))
+    }
+}
+
+fn failed(path: &Path, e: &rdb::Error) -> String {
+    format!("Fatal error loading the DB, {}: {e}", path.display())
+}
+
+impl Source {
+    /// Bytes there are, and bytes done with.
+    fn progress(&self) -> (u64, u64) {
+        match self {
+            Source::Aof(loader) => (loader.progress().total, loader.progress().loaded),
+            Source::Rdb(file) => (file.len, file.loader.offset()),
+        }
+    }
+}
+
 pub struct Loading {
-    loader: Loader,
+    source: Source,
     client_key: usize,
     out: Reply,
     /// Commands since MULTI, to be executed at EXEC and dropped if that never comes.
@@ -28,8 +85,8 @@ pub struct Loading {
 }
 
 /// Loads a file at once, while nobody else is served.
-pub fn load_now(server: &mut Server, keys: &mut Keyspace, loader: Loader) -> Result<(), LoadError> {
-    let mut loading = Loading::begin(server, keys, loader);
+pub fn load_now(server: &mut Server, keys: &mut Keyspace, source: Source) -> Result<(), String> {
+    let mut loading = Loading::begin(server, keys, source);
     let result = loop {
         match loading.step(server, keys) {
             Ok(true) => {}
@@ -51,27 +108,37 @@ pub struct LoadingInfo {
 
 impl Loading {
     /// From now on the instance is loading: clients are told so, and nothing expires.
-    pub fn begin(server: &mut Server, keys: &mut Keyspace, loader: Loader) -> Loading {
+    pub fn begin(server: &mut Server, keys: &mut Keyspace, source: Source) -> Loading {
         let client = Client::new(0, None, keys.now_ms / 1000, true);
         let client_key = server.clients.insert(Box::new(client));
         server.state |= gate::state::LOADING;
         keys.expiry_enabled = false;
         let began_ms = keys.now_ms;
         let out = Reply::default();
-        Loading { loader, client_key, out, transaction: None, began_ms, reported_ms: began_ms }
+        Loading { source, client_key, out, transaction: None, began_ms, reported_ms: began_ms }
     }
 
-    /// Executes the next commands; false when all are done.
-    pub fn step(&mut self, server: &mut Server, keys: &mut Keyspace) -> Result<bool, LoadError> {
-        let Loading { loader, client_key, out, transaction, .. } = self;
-        let step = loader
-            .step(SLICE, &mut |args| run(server, keys, *client_key, args, transaction, out))?;
-        let progress = self.loader.progress();
-        let began_ms = self.began_ms;
-        let info = LoadingInfo { began_ms, total: progress.total, loaded: progress.loaded };
-        server.loading = Some(info);
+    /// Loads the next piece; false when all is loaded.
+    ///
+    /// # Errors
+    /// Lines for the log.
+    pub fn step(&mut self, server: &mut Server, keys: &mut Keyspace) -> Result<bool, String> {
+        let Loading { source, client_key, out, transaction, .. } = self;
+        let more = match source {
+            Source::Aof(loader) => {
+                let step = loader.step(SLICE, keys, &mut |keys, args| {
+                    run(server, keys, *client_key, args, transaction, out)
+                });
+                step.map_err(|e| e.to_string())? == Step::More
+            }
+            Source::Rdb(file) => {
+                file.loader.step(keys, SLICE).map_err(|e| failed(&file.path, &e))?
+            }
+        };
+        let (began_ms, (total, loaded)) = (self.began_ms, self.source.progress());
+        server.loading = Some(LoadingInfo { began_ms, total, loaded });
         self.report(keys.now_ms);
-        Ok(step == Step::More)
+        Ok(more)
     }
 
     fn report(&mut self, now_ms: i64) {
@@ -79,23 +146,29 @@ impl Loading {
             return;
         }
         self.reported_ms = now_ms;
-        let progress = self.loader.progress();
-        let percent = progress.loaded as f64 * 100.0 / progress.total.max(1) as f64;
+        let (total, loaded) = self.source.progress();
+        let percent = loaded as f64 * 100.0 / total.max(1) as f64;
         info!(
             "Loading DB in memory: {percent:.1}% ({} of {} MB) after {:.1} seconds",
-            progress.loaded >> 20,
-            progress.total >> 20,
+            loaded >> 20,
+            total >> 20,
             (now_ms - self.began_ms) as f64 / 1000.0
         );
     }
 
-    /// Ends loading, successful or not; returns the loader.
-    pub fn end(self, server: &mut Server, keys: &mut Keyspace) -> Loader {
+    /// Ends loading, successful or not; returns what was loaded.
+    pub fn end(self, server: &mut Server, keys: &mut Keyspace) -> Source {
         server.clients.remove(self.client_key);
         server.state &= !gate::state::LOADING;
         server.loading = None;
         keys.expiry_enabled = true;
-        self.loader
+        if let Source::Rdb(file) = &self.source {
+            let loaded = file.loader.loaded();
+            server.snapshots.last_load = loaded.clone();
+            let (keys, expired) = (loaded.keys, loaded.expired);
+            info!("Done loading RDB, keys loaded: {keys}, keys expired: {expired}.");
+        }
+        self.source
     }
 }
 

@@ -4,9 +4,11 @@
 use super::config::{AppendFsync, Config};
 use super::ctx::{Ctx, Propagation};
 use super::error::Error;
-use super::loading;
-use crate::persist::aof::{Aof, Fsync, Loader, Manifest, Numbers, Options, Waker};
+use super::loading::{self, Source};
+use crate::persist::aof::{Aof, Fsync, Loader, Manifest, Numbers, Options, Rewrite, Waker};
 use crate::persist::files::{Files, RealFiles};
+use crate::persist::rdb;
+use crate::types::{hash, list, set, stream, zset};
 use std::sync::Arc;
 
 /// No file, or an open one.
@@ -31,9 +33,40 @@ pub fn options(config: &Config, files: Arc<dyn Files>, waker: Waker) -> Options 
         rdb_preamble: config.aof_use_rdb_preamble,
         auto_gc: !config.aof_disable_auto_gc,
         ring_size: config.aof_ring_size,
+        first_base: Some(config.dir.join(&config.dbfilename)),
+        rdb: rdb_options(config),
         ring_dir: (!ring_dir.is_empty()).then(|| ring_dir.into()),
         ..Options::new(config.dir.clone(), files, waker)
     }
+}
+
+/// How RDB files are read, as configured. Keys that expired meanwhile are left in, as the commands
+/// behind a base tell when they went away.
+pub fn rdb_options(config: &Config) -> rdb::Options {
+    let limits = rdb::Limits {
+        list: list::Limits {
+            size: config.list_max_listpack_size,
+            depth: config.list_compress_depth,
+        },
+        hash: hash::Limits {
+            entries: config.hash_max_listpack_entries,
+            value: config.hash_max_listpack_value,
+        },
+        set: set::Limits {
+            ints: config.set_max_intset_entries,
+            entries: config.set_max_listpack_entries,
+            value: config.set_max_listpack_value,
+        },
+        zset: zset::Limits {
+            entries: config.zset_max_listpack_entries,
+            value: config.zset_max_listpack_value,
+        },
+        stream: stream::Limits {
+            bytes: config.stream_node_max_bytes,
+            entries: config.stream_node_max_entries,
+        },
+    };
+    rdb::Options { limits, checks_sum: config.rdbchecksum, leaves_out_expired: None }
 }
 
 /// The machine's own file system.
@@ -49,6 +82,10 @@ fn policy(fsync: AppendFsync) -> Fsync {
     }
 }
 
+fn closed() -> Result<(), String> {
+    Err("the append-only file is closed".to_string())
+}
+
 impl Log {
     /// Goes on appending to what was loaded.
     pub fn start(&mut self, options: &Options, manifest: Manifest) -> Result<(), String> {
@@ -57,12 +94,29 @@ impl Log {
         Ok(())
     }
 
-    /// Begins an append-only file while the server runs. Without rewriting that is only possible
-    /// while there is no data; what an earlier file holds is no longer part of it.
-    pub fn begin_anew(&mut self, options: &Options) -> Result<(), String> {
-        let mut manifest = Loader::open(options).map_err(|e| e.to_string())?.finish();
-        manifest.retire();
-        self.start(options, manifest)
+    /// See [`Aof::prepare_incr`].
+    pub fn prepare_incr(&mut self) -> Result<(), String> {
+        self.aof.as_mut().map_or_else(closed, Aof::prepare_incr)
+    }
+
+    /// See [`Aof::switch_incr`].
+    pub fn switch_incr(&mut self) -> Option<Result<(), String>> {
+        match &mut self.aof {
+            Some(aof) => aof.switch_incr(),
+            None => Some(closed()),
+        }
+    }
+
+    /// See [`Aof::begin_rewrite`].
+    pub fn begin_rewrite(&mut self) -> Option<Rewrite> {
+        self.aof.as_mut().map(Aof::begin_rewrite)
+    }
+
+    /// See [`Aof::end_rewrite`].
+    pub fn end_rewrite(&mut self) {
+        if let Some(aof) = &mut self.aof {
+            aof.end_rewrite();
+        }
     }
 
     pub fn is_open(&self) -> bool {
@@ -173,11 +227,11 @@ pub fn reload(ctx: &mut Ctx) -> Result<(), Error> {
         Some(manifest) => Loader::reopen(options, &manifest),
         None => Loader::open(options),
     };
-    let loader = loader.map_err(|e| failed(&e.to_string()))?;
+    let source = loader.map(Source::Aof).map_err(|e| failed(&e.to_string()))?;
     (0..ctx.keys.databases()).for_each(|db| {
         ctx.keys.flush(db);
     });
-    loading::load_now(ctx.server, ctx.keys, loader).map_err(|e| failed(&e.to_string()))?;
+    loading::load_now(ctx.server, ctx.keys, source).map_err(|e| failed(&e))?;
     log::warn!("Append Only File loaded by DEBUG LOADAOF");
     ctx.out.ok();
     Ok(())

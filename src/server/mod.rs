@@ -26,6 +26,7 @@ pub mod notify;
 pub mod process;
 pub mod pubsub;
 pub mod slowlog;
+pub mod snapshot;
 pub mod start;
 pub mod stats;
 pub mod tick;
@@ -49,6 +50,7 @@ use log::Log;
 use pubsub::PubSub;
 use slab::Slab;
 use slowlog::Slowlog;
+use snapshot::Snapshots;
 use stats::Stats;
 use std::path::PathBuf;
 use transactions::Watchers;
@@ -76,6 +78,7 @@ pub struct Server {
     pub watchers: Watchers,
     pub pubsub: PubSub,
     pub slowlog: Slowlog,
+    pub snapshots: Snapshots,
     pub log: Log,
     pub free: Free,
     pub clock: Clock,
@@ -152,6 +155,7 @@ impl Instance {
             watchers: Watchers::default(),
             pubsub: PubSub::default(),
             slowlog: Slowlog::default(),
+            snapshots: Snapshots::default(),
             log: Log::default(),
             free: Free::new(),
             rng,

@@ -2,13 +2,14 @@
 //! announce. Tools wait for some of these log lines; they are marked.
 
 use super::config::{GOREDIS_VERSION, REDIS_VERSION, Start};
-use super::loading::Loading;
+use super::loading::{Loading, RdbFile, Source};
 use super::process::PidFile;
 use super::tick::EventLoop;
 use super::{Instance, apply, command::CommandTable, log as server_log, logging, process};
 use crate::base::clock::Clock;
 use crate::persist::aof::{Loader, Options};
 use crate::persist::files::Files;
+use crate::persist::rdb;
 use log::{error, info, warn};
 use std::path::Path;
 use std::sync::Arc;
@@ -118,30 +119,59 @@ pub fn prepare(
     server.log_options = Some(options.clone());
     if server.config.appendonly {
         load(&mut eventloop, &options)?;
+    } else {
+        load_rdb(&mut eventloop, &options)?;
     }
     Ok(eventloop)
 }
 
-/// Loads the append-only file, serving clients in between, and begins to append to it.
+/// Loads the append-only file, and begins to append to it.
 fn load(eventloop: &mut EventLoop, options: &Options) -> Result<(), String> {
     let loader = Loader::open(options).map_err(|e| e.to_string())?;
-    let loader = if loader.is_empty() {
-        loader
-    } else {
-        let Instance { server, keys } = eventloop.instance_mut();
-        let mut loading = Loading::begin(server, keys, loader);
-        loop {
-            let Instance { server, keys } = eventloop.instance_mut();
-            if !loading.step(server, keys).map_err(|e| e.to_string())? {
-                break;
-            }
-            eventloop.tick_while_loading().map_err(|e| format!("The event loop failed: {e}"))?;
-            if eventloop.is_stopping() {
-                return Ok(());
-            }
-        }
-        let Instance { server, keys } = eventloop.instance_mut();
-        loading.end(server, keys)
+    let loader = match loader.is_empty() {
+        true => Some(loader),
+        false => match load_from(eventloop, Source::Aof(loader))? {
+            Some(Source::Aof(loader)) => Some(loader),
+            _ => None,
+        },
     };
+    let Some(loader) = loader else { return Ok(()) };
     eventloop.instance_mut().server.log.start(options, loader.finish())
+}
+
+/// Loads the RDB file of a server without an append-only file.
+fn load_rdb(eventloop: &mut EventLoop, options: &Options) -> Result<(), String> {
+    let Instance { server, keys } = eventloop.instance_mut();
+    let leaves_out_expired = Some(keys.now_ms);
+    let rdb = rdb::Options { leaves_out_expired, ..server_log::rdb_options(&server.config) };
+    let path = server.config.dir.join(&server.config.dbfilename);
+    let began = server.clock.monotonic_us();
+    let Some(source) = RdbFile::open(&*options.files, &path, rdb)? else { return Ok(()) };
+    if load_from(eventloop, source)?.is_some() {
+        let Instance { server, keys } = eventloop.instance_mut();
+        let seconds = server.clock.monotonic_us().saturating_sub(began) as f64 / 1e6;
+        info!("DB loaded from disk: {seconds:.3} seconds");
+        // It is on disk already.
+        server.saved_dirty = keys.dirty;
+    }
+    Ok(())
+}
+
+/// Loads, serving clients in between; gives back what was loaded, or nothing if the server was
+/// stopped meanwhile.
+fn load_from(eventloop: &mut EventLoop, source: Source) -> Result<Option<Source>, String> {
+    let Instance { server, keys } = eventloop.instance_mut();
+    let mut loading = Loading::begin(server, keys, source);
+    loop {
+        let Instance { server, keys } = eventloop.instance_mut();
+        if !loading.step(server, keys)? {
+            break;
+        }
+        eventloop.tick_while_loading().map_err(|e| format!("The event loop failed: {e}"))?;
+        if eventloop.is_stopping() {
+            return Ok(None);
+        }
+    }
+    let Instance { server, keys } = eventloop.instance_mut();
+    Ok(Some(loading.end(server, keys)))
 }

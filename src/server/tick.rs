@@ -12,7 +12,7 @@ use super::ctx::Origin;
 use super::execute::{Request, execute};
 use super::listeners::FIRST_TOKEN;
 use super::stats::Stats;
-use super::{Instance, Shutdown, connections, gate, notify};
+use super::{Instance, Shutdown, connections, gate, notify, snapshot};
 use crate::net::conn::{Conn, Input, Pool, READ_SIZE};
 use crate::net::stream::Stream;
 use crate::resp::parse::{self, Limits, Parsed, ProtocolError, Span};
@@ -96,6 +96,8 @@ pub struct EventLoop {
     next_second_ms: u64,
     cron_count: usize,
     expiry_behind: bool,
+    /// A snapshot wants to go on at once.
+    snapshot_behind: bool,
     /// Messages to the client whose commands are being executed.
     own_messages: Vec<u8>,
     /// Clients whose replies wait for the append-only file.
@@ -132,6 +134,7 @@ impl EventLoop {
             next_second_ms: 0,
             cron_count: 0,
             expiry_behind: false,
+            snapshot_behind: false,
             own_messages: Vec::new(),
             parked: Vec::new(),
             signals,
@@ -194,6 +197,7 @@ impl EventLoop {
             self.on_event(event);
         }
         self.go_on();
+        self.go_on_with_snapshot();
         self.on_time();
         self.end_tick();
         self.shut_down_if_asked();
@@ -202,7 +206,10 @@ impl EventLoop {
 
     /// How long the poll may sleep.
     fn timeout(&self) -> Duration {
-        if !self.scheduled.is_empty() || !self.with_output.is_empty() || self.expiry_behind {
+        if !self.scheduled.is_empty() || !self.with_output.is_empty() {
+            return Duration::ZERO;
+        }
+        if self.expiry_behind || self.snapshot_behind {
             return Duration::ZERO;
         }
         let keys = &self.instance.keys;
@@ -616,6 +623,14 @@ impl EventLoop {
         }
     }
 
+    /// A running snapshot has its share of the tick, and may have come to its end.
+    fn go_on_with_snapshot(&mut self) {
+        let Instance { server, keys } = &mut self.instance;
+        let clients_us = server.clock.monotonic_ns().saturating_sub(server.base_ns) / 1000;
+        self.snapshot_behind = snapshot::step(server, keys, clients_us);
+        snapshot::check(server, keys);
+    }
+
     /// The log thread has made progress, or failed: replies that waited for it may go.
     fn on_log_progress(&mut self) {
         let server = &mut self.instance.server;
@@ -678,6 +693,7 @@ impl EventLoop {
         server.stats.command_rate.sample(total_commands, monotonic_ms);
         server.stats.input_rate.sample(bytes_in, monotonic_ms);
         server.stats.output_rate.sample(bytes_out, monotonic_ms);
+        snapshot::begin_what_is_due(server, keys);
         let memory = super::process::memory().anonymous;
         server.stats.peak_memory = server.stats.peak_memory.max(memory);
         // A tenth of the clients at a time, so that each is looked at once a second.
@@ -706,6 +722,7 @@ impl EventLoop {
     /// 4. what is no longer needed goes to the thread that frees it.
     fn end_tick(&mut self) {
         let offset = self.instance.server.log.commit();
+        snapshot::switch_increment(&mut self.instance.server, &mut self.instance.keys);
         let acknowledged = self.instance.server.log.acknowledged();
         for key in std::mem::take(&mut self.instance.server.doomed) {
             if self.instance.server.clients.contains(key) {
@@ -752,18 +769,16 @@ impl EventLoop {
         // The disk may hang for as long as it likes, but then a signal still ends the process.
         self.insist.store(true, Ordering::Relaxed);
         warn!("User requested shutdown...");
+        if !self.save_at_end(shutdown) {
+            return self.call_shutdown_off(shutdown);
+        }
         if self.instance.server.log.is_open() {
             info!("Calling fsync() on the AOF file.");
         }
         if let Err(reason) = self.instance.server.log.shutdown() {
             warn!("The AOF file cannot be made durable: {reason}");
             if !shutdown.force {
-                warn!(
-                    "Errors trying to shut down the server. Check the logs for more information."
-                );
-                self.insist.store(false, Ordering::Relaxed);
-                self.report_failed_shutdown(shutdown);
-                return;
+                return self.call_shutdown_off(shutdown);
             }
         }
         // Replies that waited for the append-only file need not wait any more.
@@ -772,6 +787,29 @@ impl EventLoop {
         self.instance.server.listeners.close();
         warn!("goredis is now ready to exit, bye bye...");
         self.stopping = true;
+    }
+
+    /// Saves what a shutdown is to save; false if that failed and the server must go on.
+    fn save_at_end(&mut self, shutdown: Shutdown) -> bool {
+        let Instance { server, keys } = &mut self.instance;
+        if !shutdown.save.unwrap_or(!server.config.save.is_empty()) {
+            snapshot::abort(server, keys);
+            return true;
+        }
+        info!("Saving the final RDB snapshot before exiting.");
+        match snapshot::save_now(server, keys) {
+            Ok(()) => true,
+            Err(reason) => {
+                warn!("Error trying to save the DB, can't exit: {reason}");
+                shutdown.force
+            }
+        }
+    }
+
+    fn call_shutdown_off(&mut self, shutdown: Shutdown) {
+        warn!("Errors trying to shut down the server. Check the logs for more information.");
+        self.insist.store(false, Ordering::Relaxed);
+        self.report_failed_shutdown(shutdown);
     }
 
     fn report_failed_shutdown(&mut self, shutdown: Shutdown) {

@@ -18,6 +18,7 @@ pub struct Lfu {
 }
 
 /// Makes the bits.
+#[derive(Clone)]
 pub struct Access {
     /// None: times are kept.
     lfu: Option<Lfu>,

@@ -486,6 +486,44 @@ impl Record {
     }
 }
 
+/// Copies of records whose values are inline, for somebody who reads them in his own time.
+#[derive(Default)]
+pub struct Copies(Vec<u8>);
+
+impl Copies {
+    /// Adds a record; false if its value is an object, which a copy could not keep.
+    #[inline]
+    pub fn push(&mut self, view: View<'_>) -> bool {
+        if view.record.kind() == KIND_OBJECT {
+            return false;
+        }
+        self.0.extend_from_slice(view.record.slice(0, view.record.shape().total()));
+        true
+    }
+
+    /// Bytes of all copies.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = View<'_>> {
+        let mut rest = &self.0[..];
+        std::iter::from_fn(move || {
+            // Of the whole rest, as a pointer to its first byte would be to that alone.
+            let pointer = NonNull::new(rest.as_ptr().cast_mut()).filter(|_| !rest.is_empty())?;
+            let record = Record(pointer);
+            rest = &rest[record.shape().total()..];
+            // SAFETY: what begins here is all of a record, as `push` added it, and it lives as
+            // long as `self` is borrowed. Records need no alignment.
+            Some(unsafe { View::new(record) })
+        })
+    }
+}
+
 /// A record that is in no table any more, but still read.
 pub struct Kept(Option<Record>);
 

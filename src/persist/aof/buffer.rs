@@ -19,9 +19,11 @@ use super::format::{ANCHOR_MAX, Anchor};
 use super::log::{Effort, Fsync, Log, Shared};
 use super::manifest::Manifest;
 use super::ring::{self, Place, Reader, Writer};
-use super::{Options, empty_rdb};
+use super::{Options, Rewrite};
+use crate::base::crc64::crc64;
 use crate::base::rng::Rng;
 use crate::persist::files::{FileHandle, Files, Open, reason};
+use crate::persist::rdb::{self, write};
 
 /// The ring's size where none is asked for: it then lies in ordinary memory.
 const IN_MEMORY_SIZE: u64 = 8 << 20;
@@ -47,9 +49,14 @@ pub struct Aof {
     options: Options,
     /// The next increment, while it is being made.
     next_incr: Option<Receiver<Result<(Manifest, Place), String>>>,
-    /// Bytes on disk when started: of the base, and of all files.
+    /// What a rewrite has made of the AOF, once it is done.
+    new_base: Option<Receiver<(Manifest, u64)>>,
+    /// Bytes on disk: of the base, and of all files as they were at the offset `sized_at`.
     base_size: u64,
     start_size: u64,
+    sized_at: u64,
+    /// Where the present increment begins.
+    switched_at: u64,
     seconds_syncing: u64,
     delayed_fsync: u64,
 }
@@ -108,8 +115,11 @@ impl Aof {
             manifest,
             options: options.clone(),
             next_incr: None,
+            new_base: None,
             base_size,
             start_size,
+            sized_at: 0,
+            switched_at: 0,
             seconds_syncing: 0,
             delayed_fsync: 0,
         })
@@ -328,6 +338,25 @@ impl Aof {
             self.shared.announce(incr.seq, path);
         }
         self.writer.switch_file(place);
+        self.switched_at = self.end();
+    }
+
+    /// Begins to replace all that is in the files before the increment that was just switched to.
+    pub fn begin_rewrite(&mut self) -> Rewrite {
+        let (done, new_base) = mpsc::channel();
+        self.new_base = Some(new_base);
+        Rewrite { options: self.options.clone(), manifest: self.manifest.clone(), done }
+    }
+
+    /// Goes on with the files that [`Rewrite::finish`] has left, if it has.
+    pub fn end_rewrite(&mut self) {
+        let Some(new_base) = self.new_base.take() else { return };
+        if let Ok((manifest, size)) = new_base.try_recv() {
+            self.manifest = manifest;
+            self.base_size = size;
+            self.start_size = size;
+            self.sized_at = self.switched_at;
+        }
     }
 
     /// The files the AOF is made of at this moment.
@@ -337,7 +366,7 @@ impl Aof {
 
     pub fn numbers(&self) -> Numbers {
         Numbers {
-            current_size: self.start_size + self.end(),
+            current_size: self.start_size + self.end() - self.sized_at,
             base_size: self.base_size,
             buffer_length: self.end() - self.shared.written(),
             pending_fsync: self.shared.is_syncing(),
@@ -370,17 +399,11 @@ fn size_of(files: &dyn Files, dir: &Path, entry: &super::manifest::Entry) -> Res
 /// appending goes on.
 fn prepare(options: &Options, dir: &Path, manifest: &mut Manifest) -> Result<Place, String> {
     let files = &*options.files;
-    let shown = dir.display();
-    files
-        .create_dir(dir)
-        .map_err(|e| format!("Can't open or create append-only dir {shown}: {}", reason(&e)))?;
-    files
-        .sync_dir(&options.dir)
-        .map_err(|e| format!("Can't sync the directory of {shown}: {}", reason(&e)))?;
+    options.make_dir()?;
     let before = manifest.clone();
     if manifest.is_empty() {
         let (suffix, bytes) =
-            if options.rdb_preamble { ("rdb", empty_rdb::encode()) } else { ("aof", Vec::new()) };
+            if options.rdb_preamble { ("rdb", empty_base()) } else { ("aof", Vec::new()) };
         let base = manifest.add_base(&options.filename, suffix);
         let name = base.name.to_string_lossy();
         make_file(files, &Manifest::path(dir, base), &bytes)
@@ -418,6 +441,17 @@ fn prepare_next_incr(options: &Options, manifest: &mut Manifest) -> Result<Place
     Ok(place)
 }
 
+/// An RDB file without keys.
+fn empty_base() -> Vec<u8> {
+    let mut out = Vec::new();
+    write::header(&mut out, rdb::VERSION);
+    write::Writer::new(false).aux(&mut out, "aof-base", b"1");
+    write::end(&mut out);
+    let sum = crc64(0, &out);
+    write::checksum(&mut out, sum);
+    out
+}
+
 fn make_file(files: &dyn Files, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let file = files.open(path, Open::Truncate)?;
     file.write_all_at(bytes, 0)?;
@@ -442,7 +476,7 @@ fn place_at_end(file: &dyn FileHandle, seq: i64) -> io::Result<Place> {
 }
 
 /// Files a rewrite has replaced.
-fn delete_history(options: &Options, dir: &Path, manifest: &mut Manifest) {
+pub(super) fn delete_history(options: &Options, dir: &Path, manifest: &mut Manifest) {
     if !options.auto_gc || manifest.history.is_empty() {
         return;
     }

@@ -8,22 +8,24 @@
 //! know what commands mean, but for MULTI and EXEC.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use log::{info, warn};
 
-use super::empty_rdb::{self, Verdict};
 use super::manifest::{Kind, Manifest, ReadError};
 use super::read::{Parsed, parse};
 use super::{Options, recover};
-use crate::persist::files::{FileHandle, Files, Open, reason};
+use crate::persist::files::{FileHandle, FileReader, Files, Open, reason};
+use crate::persist::rdb;
 use crate::resp::parse::{Args, Span};
+use crate::store::Keyspace;
 
 /// Files are read in pieces of this size, or of a command's. Bytes.
 const READ_SIZE: usize = 1 << 20;
-/// An empty RDB part is shorter than this.
-const MAX_EMPTY_RDB: u64 = 64 << 10;
+/// What a file in RDB format begins with, or one whose first part is.
+const RDB_MAGICS: [&[u8]; 2] = [b"REDIS", b"VALKEY"];
 
 /// Why the AOF cannot be loaded: lines to log, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,8 +84,10 @@ struct Source {
 
 struct Current {
     source: Source,
-    file: Box<dyn FileHandle>,
+    file: Arc<dyn FileHandle>,
     len: u64,
+    /// What is left of a first part in RDB format.
+    rdb: Option<Box<rdb::Loader<FileReader>>>,
     began: Instant,
     /// Bytes read ahead, those before `start` done with; `offset` is where in the file `start` is.
     buf: Vec<u8>,
@@ -100,6 +104,7 @@ impl Loader {
     pub fn open(options: &Options) -> Result<Loader, LoadError> {
         let mut manifest = read_manifest(options)?;
         adopt_old_file(options, &mut manifest)?;
+        adopt_rdb_file(options, &mut manifest)?;
         if !manifest.is_empty() {
             for ring in options.ring_paths() {
                 let is_beside = ring == options.ring_beside();
@@ -163,7 +168,8 @@ impl Loader {
         self.progress
     }
 
-    /// Runs the commands in about the next `max_bytes` bytes. An error of `run` ends loading; it
+    /// Runs the commands in about the next `max_bytes` bytes, or puts what is in RDB format into
+    /// the keyspace. An error of `run` ends loading; it
     /// is reported as `<error> reading the append only file <name>`.
     ///
     /// The commands of a transaction are handed out as they stand between MULTI and EXEC; whoever
@@ -171,7 +177,8 @@ impl Loader {
     pub fn step(
         &mut self,
         max_bytes: u64,
-        run: &mut dyn FnMut(Args<'_>) -> Result<(), String>,
+        keys: &mut Keyspace,
+        run: &mut dyn FnMut(&mut Keyspace, Args<'_>) -> Result<(), String>,
     ) -> Result<Step, LoadError> {
         let goal = self.progress.loaded.saturating_add(max_bytes.max(1));
         while self.progress.loaded < goal {
@@ -182,7 +189,7 @@ impl Loader {
                     None => return Ok(Step::Done),
                 },
             };
-            while self.next(&mut current, run)? {
+            while self.next(&mut current, max_bytes, keys, run)? {
                 if self.progress.loaded >= goal {
                     self.current = Some(current);
                     return Ok(Step::More);
@@ -205,17 +212,53 @@ impl Loader {
                 "Fatal error: can't open the append log file {name} for reading: {why}"
             ))
         })?;
-        let skipped = skip_empty_rdb(&mut current)?;
-        self.progress.loaded += skipped;
+        self.begin_rdb(&mut current)?;
         Ok(current)
+    }
+
+    /// If the file begins in RDB format, that part is loaded first.
+    fn begin_rdb(&self, current: &mut Current) -> Result<(), LoadError> {
+        let mut head = [0; 6];
+        let n = current.file.read_full_at(&mut head, 0).map_err(|e| unreadable(current, &e))?;
+        if RDB_MAGICS.iter().any(|magic| head[..n].starts_with(magic)) {
+            let source = FileReader::new(current.file.clone());
+            let loader = rdb::Loader::new(source, self.options.rdb);
+            current.rdb = Some(Box::new(loader.map_err(|e| bad_base(current, &e))?));
+        }
+        Ok(())
+    }
+
+    /// Loads some entries of the part in RDB format; at its end, goes on behind it.
+    fn next_entries(
+        &mut self,
+        current: &mut Current,
+        max_bytes: u64,
+        keys: &mut Keyspace,
+    ) -> Result<(), LoadError> {
+        let Some(mut loader) = current.rdb.take() else { return Ok(()) };
+        let more = loader.step(keys, max_bytes).map_err(|e| bad_base(current, &e))?;
+        self.progress.loaded += loader.offset() - current.offset;
+        current.offset = loader.offset();
+        if more {
+            current.rdb = Some(loader);
+        } else {
+            let loaded = loader.loaded();
+            info!("{} keys loaded from {}", loaded.keys, current.source.name);
+        }
+        Ok(())
     }
 
     /// Takes one command; false at the file's end.
     fn next(
         &mut self,
         current: &mut Current,
-        run: &mut dyn FnMut(Args<'_>) -> Result<(), String>,
+        max_bytes: u64,
+        keys: &mut Keyspace,
+        run: &mut dyn FnMut(&mut Keyspace, Args<'_>) -> Result<(), String>,
     ) -> Result<bool, LoadError> {
+        if current.rdb.is_some() {
+            return self.next_entries(current, max_bytes, keys).map(|()| true);
+        }
         match parse(&current.buf[current.start..], &mut self.spans) {
             Parsed::Whole(len) => {
                 let args = Args::new(&current.buf[current.start..], &self.spans);
@@ -226,7 +269,7 @@ impl Loader {
                     } else if name.eq_ignore_ascii_case(b"exec") {
                         current.multi_at = None;
                     }
-                    run(args).map_err(|e| {
+                    run(keys, args).map_err(|e| {
                         LoadError::new(format!(
                             "{e} reading the append only file {} (at offset {})",
                             current.source.name, current.offset
@@ -340,13 +383,14 @@ impl Current {
         let open = || {
             let file = files.open(&source.path, Open::Read)?;
             let len = file.len()?;
-            Ok((file, len))
+            Ok((Arc::from(file), len))
         };
         let (file, len) = open().map_err(|e| (source.name.clone(), e))?;
         Ok(Current {
             source,
             file,
             len,
+            rdb: None,
             began: Instant::now(),
             buf: Vec::new(),
             start: 0,
@@ -423,29 +467,48 @@ fn adopt_old_file(options: &Options, manifest: &mut Manifest) -> Result<(), Load
     Ok(())
 }
 
-/// If the file begins with an RDB part, that must be empty; returns its length.
-fn skip_empty_rdb(current: &mut Current) -> Result<u64, LoadError> {
-    let mut head = vec![0; current.len.min(MAX_EMPTY_RDB) as usize];
-    let n = current.file.read_full_at(&mut head, 0).map_err(|e| unreadable(current, &e))?;
-    let head = &head[..n];
-    if !head.starts_with(empty_rdb::MAGIC) {
-        return Ok(0);
-    }
-    let name = &current.source.name;
-    match empty_rdb::examine(head) {
-        Verdict::Empty(len) => {
-            current.offset = len as u64;
-            Ok(len as u64)
+/// Makes a copy of the RDB file of a server that had no AOF the base of a new one: nothing is lost
+/// by turning it on. The manifest comes last: until then there is no AOF.
+fn adopt_rdb_file(options: &Options, manifest: &mut Manifest) -> Result<(), LoadError> {
+    let Some(from) = options.first_base.as_ref().filter(|_| manifest.is_empty()) else {
+        return Ok(());
+    };
+    let files = &*options.files;
+    let source = match files.open(from, Open::Read) {
+        Ok(source) => source,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(not_adopted(from, &e)),
+    };
+    options.make_dir().map_err(LoadError::new)?;
+    let base = Manifest::path(&options.aof_dir(), manifest.add_base(&options.filename, "rdb"));
+    let adopt = || {
+        let target = files.open(&base, Open::Truncate)?;
+        let mut piece = vec![0; READ_SIZE];
+        let mut at = 0;
+        loop {
+            let n = source.read_full_at(&mut piece, at)?;
+            if n == 0 {
+                break;
+            }
+            target.write_all_at(&piece[..n], at)?;
+            at += n as u64;
         }
-        Verdict::HasData => Err(LoadError::new(format!(
-            "The AOF file {name} begins with an RDB snapshot that holds data, which can't be \
-             loaded yet. Have the server that wrote it rewrite its AOF with \
-             'aof-use-rdb-preamble no'."
-        ))),
-        Verdict::Short | Verdict::Damaged => Err(LoadError::new(format!(
-            "Error reading the RDB base file {name}, AOF loading aborted"
-        ))),
-    }
+        target.sync_all()?;
+        manifest.write(files, &options.aof_dir(), &options.filename)
+    };
+    adopt().map_err(|e| not_adopted(from, &e))?;
+    info!("{} is the base of a new append-only file", from.display());
+    Ok(())
+}
+
+fn not_adopted(from: &Path, e: &io::Error) -> LoadError {
+    let why = reason(e);
+    LoadError::new(format!("Can't make {} the base of the AOF: {why}", from.display()))
+}
+
+fn bad_base(current: &Current, e: &rdb::Error) -> LoadError {
+    let name = &current.source.name;
+    LoadError::new(format!("Error reading the RDB base file {name}, AOF loading aborted: {e}"))
 }
 
 fn report_loaded(current: &Current) {

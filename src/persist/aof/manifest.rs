@@ -227,6 +227,15 @@ impl Manifest {
         }
     }
 
+    /// All increments but the last become history.
+    pub fn keep_last_incr(&mut self) {
+        let last = self.incrs.len().saturating_sub(1);
+        for mut old in self.incrs.drain(..last) {
+            old.kind = Kind::History;
+            self.history.insert(0, old);
+        }
+    }
+
     /// Begins a new increment.
     pub fn add_incr(&mut self, append_file_name: &OsStr) -> &Entry {
         self.incr_seq += 1;

@@ -18,22 +18,24 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::persist::files::Files;
+use crate::persist::files::{Files, reason};
+use crate::persist::rdb;
 
 mod buffer;
-mod empty_rdb;
 mod format;
 mod load;
 mod log;
 pub mod manifest;
 mod read;
 mod recover;
+mod rewrite;
 mod ring;
 
 pub use buffer::{Aof, Numbers};
 pub use load::{LoadError, Loader, Progress, Step};
 pub use log::{Fsync, Waker};
 pub use manifest::Manifest;
+pub use rewrite::Rewrite;
 
 /// The ring's size unless configured otherwise. Bytes.
 pub const DEFAULT_RING_SIZE: u64 = 32 << 20;
@@ -62,6 +64,10 @@ pub struct Options {
     pub ring_dir: Option<PathBuf>,
     pub files: Arc<dyn Files>,
     pub waker: Waker,
+    /// An RDB file that becomes the base where there is no AOF yet, if it is there.
+    pub first_base: Option<PathBuf>,
+    /// How a base in RDB format is read.
+    pub rdb: rdb::Options,
 }
 
 impl Options {
@@ -79,11 +85,28 @@ impl Options {
             ring_dir: None,
             files,
             waker,
+            first_base: None,
+            rdb: rdb::Options::default(),
         }
     }
 
     fn aof_dir(&self) -> PathBuf {
         self.dir.join(&self.dirname)
+    }
+
+    /// Makes the directory of the files, if it is missing, durably.
+    ///
+    /// # Errors
+    /// As a line to log.
+    pub fn make_dir(&self) -> Result<(), String> {
+        let dir = self.aof_dir();
+        let shown = dir.display();
+        self.files
+            .create_dir(&dir)
+            .map_err(|e| format!("Can't open or create append-only dir {shown}: {}", reason(&e)))?;
+        self.files
+            .sync_dir(&self.dir)
+            .map_err(|e| format!("Can't sync the directory of {shown}: {}", reason(&e)))
     }
 
     fn manifest_path(&self) -> PathBuf {

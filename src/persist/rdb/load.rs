@@ -9,7 +9,7 @@ use std::io::Read;
 /// Keys without elements are told one by one up to this number.
 const EMPTY_KEYS_TOLD: u64 = 10;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     pub limits: Limits,
     /// What `rdbchecksum` says.

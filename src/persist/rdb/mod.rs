@@ -107,6 +107,19 @@ pub struct Limits {
     pub stream: stream::Limits,
 }
 
+impl Default for Limits {
+    /// Those of a server that is told nothing.
+    fn default() -> Limits {
+        Limits {
+            list: list::Limits { size: -2, depth: 0 },
+            hash: hash::Limits { entries: 512, value: 64 },
+            set: set::Limits { ints: 512, entries: 128, value: 64 },
+            zset: zset::Limits { entries: 128, value: 64 },
+            stream: stream::Limits { bytes: 4096, entries: 100 },
+        }
+    }
+}
+
 /// Why something cannot be read, and about where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {

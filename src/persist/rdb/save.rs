@@ -36,7 +36,8 @@ pub fn save(
     let mut count = 0;
     for db in (0..keys.databases()).filter(|db| !keys.records(*db).is_empty()) {
         let records = keys.records(db);
-        write::database(&mut out.piece, db, records.len(), records.expiring());
+        write::select(&mut out.piece, db);
+        write::resize(&mut out.piece, records.len(), records.expiring());
         for view in records.iter() {
             writer.entry(&mut out.piece, &view, used(view.access()));
             count += 1;

@@ -51,10 +51,14 @@ pub fn header(out: &mut Vec<u8>, version: u32) {
     out.extend_from_slice(format!("REDIS{version:04}").as_bytes());
 }
 
-/// What the keys of a database begin with: how many there are, and how many of them expire.
-pub fn database(out: &mut Vec<u8>, number: usize, keys: usize, expiring: usize) {
+/// What keys of a database begin with.
+pub fn select(out: &mut Vec<u8>, number: usize) {
     out.push(opcode::SELECT_DB);
     length(out, number as u64);
+}
+
+/// How many keys the selected database has, and how many of them expire.
+pub fn resize(out: &mut Vec<u8>, keys: usize, expiring: usize) {
     out.push(opcode::RESIZE_DB);
     length(out, keys as u64);
     length(out, expiring as u64);
@@ -375,6 +379,11 @@ impl Writer {
         for (base, entries) in stream.log.nodes_from(StreamId::MIN) {
             self.stream_node(out, base, entries);
         }
+        self.stream_end(out, stream);
+    }
+
+    /// What follows a stream's nodes: what it knows of itself, and its groups.
+    pub fn stream_end(&mut self, out: &mut Vec<u8>, stream: &Stream) {
         stream_state(out, &stream.log);
         length(out, stream.groups.len() as u64);
         for (name, group) in &stream.groups {

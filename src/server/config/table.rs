@@ -356,10 +356,10 @@ group "Append-only file";
     "aof-timestamp-enabled" => aof_timestamp_enabled: bool = false, Kind::YesNo, RUN.no_effect();
     /// Growth since the last rewrite, in percent, at which the log is rewritten; 0 for never.
     "auto-aof-rewrite-percentage" => auto_aof_rewrite_percentage: u32 = 100, number(0, INT),
-        RUN.no_effect();
+        RUN;
     /// Size below which the log is not rewritten by itself.
     "auto-aof-rewrite-min-size" => auto_aof_rewrite_min_size: u64 = 64 * MB, bytes(0, LONG),
-        RUN.no_effect();
+        RUN;
     /// Do without fsync while the log is rewritten. goredis need not choose between the two.
     "no-appendfsync-on-rewrite" => no_appendfsync_on_rewrite: bool = false, Kind::YesNo,
         RUN.moot();
@@ -367,7 +367,7 @@ group "Append-only file";
     "aof-rewrite-incremental-fsync" => aof_rewrite_incremental_fsync: bool = true, Kind::YesNo,
         RUN.moot();
     /// Leave the log's old files where they are.
-    "aof-disable-auto-gc" => aof_disable_auto_gc: bool = false, Kind::YesNo, RUN.no_effect();
+    "aof-disable-auto-gc" => aof_disable_auto_gc: bool = false, Kind::YesNo, RUN;
     /// Size of the memory-mapped buffer in front of the log: writes in it survive the end of the
     /// process.
     "aof-ring-size" => aof_ring_size: u64 = 32 * MB, bytes(MB as i128, LONG), START;
@@ -381,17 +381,20 @@ group "Snapshots";
             SavePoint { seconds: 3600, changes: 1 },
             SavePoint { seconds: 300, changes: 100 },
             SavePoint { seconds: 60, changes: 10_000 },
-        ], Kind::Words("seconds changes [...]"), RUN.no_effect();
+        ], Kind::Words("seconds changes [...]"), RUN;
     /// Name of the snapshot's file, inside `dir`.
     "dbfilename" => dbfilename: String = "dump.rdb".into(), checked(checks::db_filename),
-        RUN.protected().no_effect();
+        RUN.protected();
     /// Compress strings in snapshots.
-    "rdbcompression" => rdbcompression: bool = true, Kind::YesNo, RUN.no_effect();
+    "rdbcompression" => rdbcompression: bool = true, Kind::YesNo, RUN;
     /// End snapshots with a checksum, and test it at loading.
-    "rdbchecksum" => rdbchecksum: bool = true, Kind::YesNo, START.no_effect();
+    "rdbchecksum" => rdbchecksum: bool = true, Kind::YesNo, START;
+    /// Bytes of a snapshot that may wait for the disk; the snapshot waits when there are more.
+    "snapshot-queue-size" => snapshot_queue_size: u64 = 8 * MB, bytes(MB as i128, LONG),
+        RUN;
     /// Turn writes away while the last background save has failed.
     "stop-writes-on-bgsave-error" => stop_writes_on_bgsave_error: bool = true, Kind::YesNo,
-        RUN.no_effect();
+        RUN;
     /// Delete the snapshots that replication needs, where persistence is off.
     "rdb-del-sync-files" => rdb_del_sync_files: bool = false, Kind::YesNo, RUN.no_effect();
     /// Bring a snapshot to disk bit by bit. goredis always does.
@@ -400,7 +403,7 @@ group "Snapshots";
     /// Microseconds to wait after each key saved, for tests; a negative number -n waits one
     /// microsecond every n keys.
     "rdb-key-save-delay" => rdb_key_save_delay: i32 = 0, number(i32::MIN as i128, INT),
-        RUN.hidden().no_effect();
+        RUN.hidden();
     /// Microseconds to wait after each key loaded, for tests; a negative number -n waits one
     /// microsecond every n keys.
     "key-load-delay" => key_load_delay: i32 = 0, number(i32::MIN as i128, INT),

@@ -19,13 +19,14 @@ use crate::base::glob;
 const REDIS_DEFAULTS: &str = include_str!("redis-7.0.15-defaults.txt");
 
 /// Names that Redis 7.0 does not have, and ours.
-const NEWER: [&str; 6] = [
+const NEWER: [&str; 7] = [
     "aof-ring-dir",
     "aof-ring-size",
     "cluster-announce-human-nodename",
     "locale-collate",
     "set-max-listpack-entries",
     "set-max-listpack-value",
+    "snapshot-queue-size",
 ];
 
 fn redis_defaults() -> BTreeMap<&'static str, &'static str> {

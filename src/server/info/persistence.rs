@@ -2,36 +2,44 @@
 
 use super::{Lines, Source};
 use crate::server::loading::LoadingInfo;
+use crate::server::snapshot::Purpose;
 
 pub fn write(lines: &mut Lines, source: Source<'_>) {
     let Source { server, keys } = source;
-    let log = server.log.numbers();
+    let (log, snapshots) = (server.log.numbers(), &server.snapshots);
     lines.flag("loading", server.loading.is_some());
     lines.flag("async_loading", false);
     lines.field("current_cow_peak", 0);
     lines.field("current_cow_size", 0);
     lines.field("current_cow_size_age", 0);
     lines.field("current_fork_perc", "0.00");
-    lines.field("current_save_keys_processed", 0);
-    lines.field("current_save_keys_total", 0);
+    let (processed, total) = snapshots.progress().unwrap_or_default();
+    lines.field("current_save_keys_processed", processed);
+    lines.field("current_save_keys_total", total);
     lines.field("rdb_changes_since_last_save", keys.dirty - server.saved_dirty);
-    lines.flag("rdb_bgsave_in_progress", false);
+    let in_progress = |purpose| snapshots.running() == Some(purpose);
+    let took_s = |purpose| match snapshots.began_ms(purpose) {
+        Some(began_ms) => (keys.now_ms - began_ms) / 1000,
+        None => -1,
+    };
+    lines.flag("rdb_bgsave_in_progress", in_progress(Purpose::Save));
     lines.field("rdb_last_save_time", server.saved_s);
-    lines.status("rdb_last_bgsave_status", true);
-    lines.field("rdb_last_bgsave_time_sec", -1);
-    lines.field("rdb_current_bgsave_time_sec", -1);
-    lines.field("rdb_saves", 0);
+    lines.status("rdb_last_bgsave_status", snapshots.saves.last_ok);
+    lines.field("rdb_last_bgsave_time_sec", snapshots.saves.last_took_s);
+    lines.field("rdb_current_bgsave_time_sec", took_s(Purpose::Save));
+    lines.field("rdb_saves", snapshots.saves.completed);
     lines.field("rdb_last_cow_size", 0);
-    lines.field("rdb_last_load_keys_expired", 0);
-    lines.field("rdb_last_load_keys_loaded", 0);
+    lines.field("rdb_last_load_keys_expired", snapshots.last_load.expired);
+    lines.field("rdb_last_load_keys_loaded", snapshots.last_load.keys);
     lines.flag("aof_enabled", server.config.appendonly);
-    lines.flag("aof_rewrite_in_progress", false);
-    lines.flag("aof_rewrite_scheduled", false);
-    lines.field("aof_last_rewrite_time_sec", -1);
-    lines.field("aof_current_rewrite_time_sec", -1);
-    lines.status("aof_last_bgrewrite_status", true);
-    lines.field("aof_rewrites", 0);
-    lines.field("aof_rewrites_consecutive_failures", 0);
+    let scheduled = snapshots.is_scheduled(Purpose::Rewrite);
+    lines.flag("aof_rewrite_in_progress", in_progress(Purpose::Rewrite));
+    lines.flag("aof_rewrite_scheduled", scheduled);
+    lines.field("aof_last_rewrite_time_sec", snapshots.rewrites.last_took_s);
+    lines.field("aof_current_rewrite_time_sec", took_s(Purpose::Rewrite));
+    lines.status("aof_last_bgrewrite_status", snapshots.rewrites.last_ok);
+    lines.field("aof_rewrites", snapshots.rewrites.completed);
+    lines.field("aof_rewrites_consecutive_failures", snapshots.rewrites.failures);
     lines.status("aof_last_write_status", log.as_ref().is_none_or(|log| log.last_write_ok));
     lines.field("aof_last_cow_size", 0);
     lines.flag("module_fork_in_progress", false);
@@ -39,7 +47,7 @@ pub fn write(lines: &mut Lines, source: Source<'_>) {
     if let Some(log) = log {
         lines.field("aof_current_size", log.current_size);
         lines.field("aof_base_size", log.base_size);
-        lines.flag("aof_pending_rewrite", false);
+        lines.flag("aof_pending_rewrite", scheduled);
         lines.field("aof_buffer_length", log.buffer_length);
         lines.flag("aof_pending_bio_fsync", log.pending_fsync);
         lines.field("aof_delayed_fsync", log.delayed_fsync);

@@ -42,6 +42,9 @@ pub trait Sink: Send {
 
     /// It wants no more for now. What is changed meanwhile is shown to it all the same.
     fn is_full(&mut self) -> bool;
+
+    /// All entries were shown. A sink that is dropped without having been told is incomplete.
+    fn complete(self: Box<Self>);
 }
 
 /// A snapshot on its way.
@@ -194,32 +197,30 @@ impl Keyspace {
         self.snapshot.is_some()
     }
 
-    /// Goes on until `out_of_time` says to stop or the sink is full. When the snapshot is complete
-    /// it ends, and its sink is given back.
-    pub fn step_snapshot(
-        &mut self,
-        mut out_of_time: impl FnMut() -> bool,
-    ) -> Option<Box<dyn Sink>> {
-        let mut snapshot = self.snapshot.take()?;
-        loop {
+    /// Goes on until `out_of_time` says to stop or the sink is full; true if it waits for the sink.
+    /// When all was shown the snapshot ends.
+    pub fn step_snapshot(&mut self, mut out_of_time: impl FnMut() -> bool) -> bool {
+        let Some(mut snapshot) = self.snapshot.take() else { return false };
+        let is_full = loop {
             if snapshot.sink.as_mut().is_some_and(|sink| sink.is_full()) {
-                break;
+                break true;
             }
             if !snapshot.advance(self) {
-                return snapshot.sink;
+                snapshot.sink.into_iter().for_each(Sink::complete);
+                return false;
             }
             if out_of_time() {
-                break;
+                break false;
             }
-        }
+        };
         self.snapshot = Some(snapshot);
-        None
+        is_full
     }
 
-    /// Gives the running snapshot up: nothing more is shown to its sink, which is given back.
-    pub fn abort_snapshot(&mut self) -> Option<Box<dyn Sink>> {
-        let mut snapshot = self.snapshot.take()?;
-        let sink = snapshot.sink.take();
+    /// Gives the running snapshot up: its sink is dropped.
+    pub fn abort_snapshot(&mut self) {
+        let Some(mut snapshot) = self.snapshot.take() else { return };
+        snapshot.sink = None;
         if let Some(Large { source: Source::Kept(_, kept), .. }) = snapshot.large.take() {
             self.free_kept(kept);
         }
@@ -232,7 +233,6 @@ impl Keyspace {
         }
         self.garbage.extend(snapshot.flushed.drain(..).map(Garbage::Database));
         self.snapshot = Some(snapshot);
-        sink
     }
 
     fn free_kept(&mut self, kept: Kept) {

@@ -3,6 +3,7 @@ use crate::base::rng::Rng;
 use crate::store::db::{Expiry, Transfer};
 use crate::types::{Inline, Slot};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 const START: i64 = 1_700_000_000_000;
@@ -16,6 +17,7 @@ type Entries = BTreeMap<(usize, Vec<u8>), (Vec<u8>, Option<i64>)>;
 #[derive(Default)]
 struct Collector {
     entries: Arc<Mutex<Entries>>,
+    is_complete: Arc<AtomicBool>,
     begun: Vec<u8>,
     /// How many calls until it is full for once.
     fills_after: u32,
@@ -50,6 +52,10 @@ impl Sink for Collector {
     fn is_full(&mut self) -> bool {
         self.fills_after = self.fills_after.checked_sub(1).unwrap_or(5);
         self.fills_after == 0
+    }
+
+    fn complete(self: Box<Self>) {
+        self.is_complete.store(true, Ordering::Relaxed);
     }
 }
 
@@ -120,7 +126,7 @@ fn check(seed: u64) -> u32 {
     }
     for _ in 0..40 {
         let sink = Collector::default();
-        let shown = sink.entries.clone();
+        let (shown, is_complete) = (sink.entries.clone(), sink.is_complete.clone());
         let expected = all(&keys);
         assert!(keys.begin_snapshot(Box::new(sink)));
         let given_up_after = if rng.below(4) == 0 { 1 + rng.below(40) } else { u64::MAX };
@@ -130,20 +136,22 @@ fn check(seed: u64) -> u32 {
                 change(&mut keys, &mut rng);
             }
             let mut left = rng.below(10);
-            let ended = keys.step_snapshot(|| {
+            keys.step_snapshot(|| {
                 left = left.saturating_sub(1);
                 left == 0
             });
             steps += 1;
-            if ended.is_some() {
+            if is_complete.load(Ordering::Relaxed) {
+                assert!(!keys.in_snapshot());
                 assert!(*shown.lock().unwrap() == expected, "seed {seed}");
                 completed += 1;
             }
-            if steps == given_up_after && keys.abort_snapshot().is_some() {
+            if steps == given_up_after && keys.in_snapshot() {
+                keys.abort_snapshot();
                 shown.lock().unwrap().clear();
             }
         }
-        if given_up_after < steps {
+        if !is_complete.load(Ordering::Relaxed) {
             assert!(shown.lock().unwrap().is_empty(), "seed {seed}: shown after the end");
         }
         for db in &mut keys.dbs {
