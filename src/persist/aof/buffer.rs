@@ -345,7 +345,12 @@ impl Aof {
     pub fn begin_rewrite(&mut self) -> Rewrite {
         let (done, new_base) = mpsc::channel();
         self.new_base = Some(new_base);
-        Rewrite { options: self.options.clone(), manifest: self.manifest.clone(), done }
+        Rewrite {
+            options: self.options.clone(),
+            manifest: self.manifest.clone(),
+            done,
+            log: Some(self.shared.clone()),
+        }
     }
 
     /// Goes on with the files that [`Rewrite::finish`] has left, if it has.

@@ -5,11 +5,13 @@
 //! goes to it (`Aof::switch_incr`); the base is durable under its name before the manifest has it;
 //! what it replaces is removed when the manifest without it is durable.
 
+use super::log::{Effort, Shared};
 use super::manifest::{Kind, Manifest};
 use super::{Options, buffer};
 use crate::persist::files::reason;
 use log::info;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// A base to be written, for everything that precedes the present increment.
@@ -17,6 +19,8 @@ pub struct Rewrite {
     pub(super) options: Options,
     pub(super) manifest: Manifest,
     pub(super) done: Sender<(Manifest, u64)>,
+    /// The log thread, if the AOF is being appended to.
+    pub(super) log: Option<Arc<Shared>>,
 }
 
 impl Rewrite {
@@ -25,7 +29,7 @@ impl Rewrite {
     pub fn anew(options: &Options, manifest: Manifest) -> (Rewrite, Receiver<(Manifest, u64)>) {
         let (mut manifest, (done, made)) = (manifest, channel());
         manifest.retire();
-        (Rewrite { options: options.clone(), manifest, done }, made)
+        (Rewrite { options: options.clone(), manifest, done, log: None }, made)
     }
 
     /// Where to write it to, before [`Rewrite::finish`].
@@ -42,6 +46,11 @@ impl Rewrite {
     pub fn finish(self) -> Result<(), String> {
         let Rewrite { ref options, .. } = self;
         let (files, dir) = (&*options.files, options.aof_dir());
+        if let Some(log) = &self.log {
+            // What was committed before the increment began is still on its way to files that are
+            // about to go: the log thread must be done with them.
+            log.wait(log.request(Effort::Sync))?;
+        }
         let mut manifest = self.manifest.clone();
         manifest.keep_last_incr();
         let path = Manifest::path(&dir, manifest.add_base(&options.filename, "rdb"));

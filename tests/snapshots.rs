@@ -1,0 +1,201 @@
+//! What a snapshot promises: it is of one moment, whatever is written meanwhile; its file takes the
+//! place of the one before only when it is whole; a failed one loses nothing.
+
+mod support;
+
+use goredis::resp::read::Value;
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+use support::{Conn, Options, Server, encode, wait_for, wait_until_eq};
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+fn without_aof(args: &[&str]) -> Options {
+    Options::new().args(&["--enable-debug-command", "yes"]).args(args)
+}
+
+fn digest(server: &Server) -> String {
+    server.connect().text(&["DEBUG", "DIGEST"])
+}
+
+fn wait_for_save(conn: &mut Conn) {
+    wait_until_eq("0".to_string(), || conn.info("rdb_bgsave_in_progress"));
+    assert_eq!(conn.info("rdb_last_bgsave_status"), "ok");
+}
+
+/// Every kind of value, small and large.
+fn fill(conn: &mut Conn) {
+    for n in 0..2000 {
+        conn.send(&encode(&["SET", &format!("text:{n}"), &"x".repeat(n % 300)]));
+        conn.send(&encode(&["RPUSH", "list", &format!("element {n}")]));
+        conn.send(&encode(&["SADD", "set", &format!("member {n}")]));
+        conn.send(&encode(&["SADD", "integers", &(n * n).to_string()]));
+        conn.send(&encode(&["ZADD", "zset", &(n % 97).to_string(), &format!("member {n}")]));
+        conn.send(&encode(&["HSET", "hash", &format!("field {n}"), &format!("value {n}")]));
+        conn.send(&encode(&["XADD", "stream", &format!("{}-1", n + 1), "n", &n.to_string()]));
+        (0..7).for_each(|_| _ = conn.read());
+    }
+    conn.command(&["SET", "long", &"y".repeat(1 << 20)]);
+    conn.command(&["XGROUP", "CREATE", "stream", "group", "0"]);
+    conn.command(&["XREADGROUP", "GROUP", "group", "me", "COUNT", "300", "STREAMS", "stream", ">"]);
+    conn.command(&["SELECT", "3"]);
+    conn.command(&["SET", "elsewhere", "1", "PXAT", "9999999999999"]);
+    conn.command(&["SELECT", "0"]);
+}
+
+#[test]
+fn what_is_saved_comes_back() {
+    let mut server = Server::start(without_aof(&[]));
+    let mut conn = server.connect();
+    fill(&mut conn);
+    conn.command(&["BGSAVE"]);
+    wait_for_save(&mut conn);
+    let before = digest(&server);
+    server.kill9();
+    server.restart();
+    assert_eq!(digest(&server), before);
+    assert_eq!(server.connect().info("rdb_last_load_keys_loaded"), "2008");
+}
+
+/// One writer counts: key `n % KEYS` becomes n. Whatever moment a snapshot is of, its keys tell
+/// which one, and must agree about it.
+#[test]
+fn a_snapshot_is_of_one_moment() {
+    const KEYS: u64 = 20_000;
+    let server = Server::start(without_aof(&[]));
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut conn = server.connect();
+            let mut number = 0u64;
+            while !stop.load(Ordering::Relaxed) {
+                let mut bytes = Vec::new();
+                for _ in 0..100 {
+                    number += 1;
+                    let key = format!("k{}", number % KEYS);
+                    bytes.extend(encode(&["SET", &key, &number.to_string()]));
+                    // A large value, of which every field is this number's or an older one's.
+                    let field = (number % 1000).to_string();
+                    bytes.extend(encode(&["HSET", "hash", &field, &number.to_string()]));
+                }
+                conn.send(&bytes);
+                (0..200).for_each(|_| _ = conn.read());
+            }
+        });
+        let mut conn = server.connect();
+        assert!(wait_for(DEADLINE, || conn.command(&["DBSIZE"]) == Value::Int(KEYS as i64 + 1)));
+        for _ in 0..5 {
+            assert_eq!(conn.text(&["BGSAVE"]), "Background saving started");
+            wait_for_save(&mut conn);
+            check_moment(&server, KEYS);
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+fn check_moment(server: &Server, keys: u64) {
+    let other = without_aof(&[]);
+    fs::copy(server.dir().join("dump.rdb"), other.dir().join("dump.rdb")).unwrap();
+    let other = Server::start(other);
+    let mut conn = other.connect();
+    let number = |value: Value| String::from_utf8_lossy(value.bytes().unwrap()).parse().unwrap();
+    let numbers: Vec<u64> =
+        (0..keys).map(|key| number(conn.command(&["GET", &format!("k{key}")]))).collect();
+    let last = *numbers.iter().max().unwrap();
+    for (key, number) in numbers.iter().enumerate() {
+        let expected = last - (last - key as u64) % keys;
+        assert_eq!(*number, expected, "k{key} at {last}");
+    }
+    for field in 0..1000 {
+        let found: u64 = number(conn.command(&["HGET", "hash", &field.to_string()]));
+        let expected = |last: u64| last - (last - field) % 1000;
+        // The hash is written after the key: the moment may be between the two.
+        assert!(
+            [expected(last), expected(last - 1)].contains(&found),
+            "{field} at {last}: {found}"
+        );
+    }
+}
+
+#[test]
+fn a_save_that_fails_leaves_the_old_file_and_stops_writes() {
+    let options = Options::new().args(&["--save", "1000 1000000"]);
+    let server = Server::start(options);
+    let mut conn = server.connect();
+    conn.command(&["SET", "k", "v"]);
+    assert_eq!(conn.text(&["SAVE"]), "OK");
+    let saved = fs::read(server.dir().join("dump.rdb")).unwrap();
+    // A directory of the temporary file's name is in the way, even of root.
+    let temporary = server.dir().join(format!("temp-{}.rdb", server.pid()));
+    fs::create_dir(&temporary).unwrap();
+    conn.command(&["BGSAVE"]);
+    wait_until_eq("err".to_string(), || conn.info("rdb_last_bgsave_status"));
+    assert!(conn.text(&["SET", "k", "w"]).starts_with("MISCONF Redis is configured to save RDB"));
+    assert_eq!(conn.text(&["GET", "k"]), "v");
+    assert_eq!(fs::read(server.dir().join("dump.rdb")).unwrap(), saved);
+    fs::remove_dir(&temporary).unwrap();
+    assert_eq!(conn.text(&["SAVE"]), "OK");
+    assert_eq!(conn.text(&["SET", "k", "w"]), "OK");
+}
+
+#[test]
+fn save_points_save() {
+    let options = Options::new().args(&["--save", "1 10"]);
+    let server = Server::start(options);
+    let mut conn = server.connect();
+    for n in 0..10 {
+        conn.command(&["SET", &n.to_string(), "v"]);
+    }
+    assert!(wait_for(DEADLINE, || server.dir().join("dump.rdb").exists()));
+    wait_until_eq("0".to_string(), || conn.info("rdb_changes_since_last_save"));
+}
+
+#[test]
+fn a_damaged_file_stops_the_start_and_names_the_place() {
+    let options = without_aof(&[]);
+    fs::write(options.dir().join("dump.rdb"), b"REDIS0010\xfe\x00\x00\x01k\x05v").unwrap();
+    let log = Server::try_start(options).err().expect("it must not start");
+    assert!(log.contains("dump.rdb: unexpected end of file (at offset"), "{log}");
+}
+
+#[test]
+fn the_append_only_file_is_rewritten_when_it_has_grown() {
+    let growth = ["--auto-aof-rewrite-min-size", "100kb", "--auto-aof-rewrite-percentage", "50"];
+    let mut server = Server::start(Options::new().args(&["--appendonly", "yes"]).args(&growth));
+    let mut conn = server.connect();
+    let mut writes = 0;
+    let rewritten = wait_for(DEADLINE, || {
+        for _ in 0..100 {
+            writes += 1;
+            conn.command(&["SET", &format!("k{}", writes % 10), &format!("{writes:01000}")]);
+        }
+        conn.info("aof_rewrites").parse::<u64>().unwrap() >= 2
+    });
+    assert!(rewritten, "{}", server.log());
+    assert!(conn.info("aof_current_size").parse::<u64>().unwrap() < writes * 1000);
+    let before = conn.text(&["GET", "k3"]);
+    server.kill9();
+    server.restart();
+    assert_eq!(server.connect().text(&["GET", "k3"]), before);
+}
+
+#[test]
+fn turning_the_append_only_file_on_and_off_loses_nothing() {
+    let mut server = Server::start(without_aof(&[]));
+    let mut conn = server.connect();
+    fill(&mut conn);
+    assert_eq!(conn.text(&["CONFIG", "SET", "appendonly", "yes"]), "OK");
+    conn.command(&["SET", "behind", "1"]);
+    let before = digest(&server);
+    let files = server.dir().join("appendonlydir");
+    server.kill9();
+    let mut with_aof = Server::start(without_aof(&["--appendonly", "yes"]));
+    with_aof.kill9();
+    let target = with_aof.dir().join("appendonlydir");
+    fs::remove_dir_all(&target).unwrap();
+    fs::rename(&files, &target).unwrap();
+    with_aof.restart();
+    assert_eq!(digest(&with_aof), before);
+}
