@@ -1,5 +1,6 @@
 //! May this command run now? One place for every origin; the common case is one test of a bit mask.
 
+use super::acl::{Denied, User};
 use super::command::{Entry, flag};
 use super::error::Error;
 use crate::resp::Args;
@@ -17,13 +18,15 @@ pub mod state {
     pub const IN_TRANSACTION: u32 = 1 << 3;
     /// The client listens to channels in RESP2, where replies could not be told from messages.
     pub const SUBSCRIBED: u32 = 1 << 4;
+    /// The client's user may not do everything: its permissions must be asked.
+    pub const RESTRICTED: u32 = 1 << 5;
 }
 
 /// The states in which a command with these flags is refused.
 pub fn refused_in(flags: u32) -> u32 {
     let mut refused = 0;
     if flags & flag::NO_AUTH == 0 {
-        refused |= state::UNAUTHENTICATED;
+        refused |= state::UNAUTHENTICATED | state::RESTRICTED;
     }
     if flags & flag::LOADING == 0 {
         refused |= state::LOADING;
@@ -58,6 +61,37 @@ pub fn refusal(states: u32, entry: &Entry, disk_error: Option<&str>) -> Error {
         let reason = disk_error.unwrap_or("unknown error");
         Error::Text(format!("MISCONF Errors writing to the AOF file: {reason}"))
     }
+}
+
+/// The error for what a user may not do.
+pub fn no_permission(user: &User, entry: &Entry, denied: Denied) -> Error {
+    match denied {
+        Denied::Command => Error::Bytes(
+            [
+                b"NOPERM User ",
+                user.name(),
+                b" has no permissions to run the '",
+                entry.full_name.as_bytes(),
+                b"' command",
+            ]
+            .concat(),
+        ),
+        Denied::Key(_) => Error::Static("NOPERM No permissions to access a key"),
+        Denied::Channel(_) => Error::Static("NOPERM No permissions to access a channel"),
+    }
+}
+
+/// The error for what a user may not do any more when EXEC comes.
+pub fn no_permission_now(denied: Denied) -> Error {
+    let reason = match denied {
+        Denied::Command => "no permission to execute the command or subcommand",
+        Denied::Key(_) => "no permission to touch the specified keys",
+        Denied::Channel(_) => "no permission to access one of the channels used as arguments",
+    };
+    Error::Text(format!(
+        "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC \
+         call. This command is no longer allowed for the following reason: {reason}"
+    ))
 }
 
 /// Redis shows at most this much of what a client sent in an error.
