@@ -118,12 +118,12 @@ pub fn unknown_command(args: Args<'_>) -> Error {
 }
 
 /// The error for the second word of a container that is none of its subcommands.
-fn unknown_subcommand(container: &Entry, name: &[u8]) -> Error {
-    let mut text = b"ERR unknown subcommand '".to_vec();
-    text.extend_from_slice(&name[..name.len().min(SHOWN)]);
-    let help = container.command.name.to_ascii_uppercase();
-    text.extend_from_slice(format!("'. Try {help} HELP.").as_bytes());
-    Error::Bytes(text)
+fn unknown_subcommand(args: Args<'_>) -> Error {
+    let name = args.get(1);
+    let shown = &name[..name.len().min(SHOWN)];
+    // The container may have been given another name.
+    let container = args.get(0).to_ascii_uppercase();
+    Error::Bytes([b"ERR unknown subcommand '", shown, b"'. Try ", &container, b" HELP."].concat())
 }
 
 /// The command that `args` call: a container's subcommand, if they name one at all. None if the
@@ -140,7 +140,7 @@ pub fn subcommand(entry: &'static Entry, args: Args<'_>) -> Option<&'static Entr
 #[inline]
 pub fn resolve(entry: &'static Entry, args: Args<'_>) -> Result<&'static Entry, Error> {
     let found = subcommand(entry, args);
-    let entry = found.ok_or_else(|| unknown_subcommand(entry, args.get(1)))?;
+    let entry = found.ok_or_else(|| unknown_subcommand(args))?;
     if !entry.command.takes(args.len()) {
         return Err(Error::arity(&entry.full_name));
     }
