@@ -396,4 +396,6 @@ fn show_log(ctx: &mut Ctx) -> Result<(), Error> {
 }
 
 #[cfg(test)]
+mod every_command;
+#[cfg(test)]
 mod tests;

@@ -30,9 +30,8 @@ impl<'a> Request<'a> {
         Request { entry, args, keys: OnceCell::new() }
     }
 
-    /// Where the arguments fit no form of the command, it has none: it will fail by itself.
     fn keys(&self) -> &[Key] {
-        self.keys.get_or_init(|| keys::find(self.entry.command, self.args).unwrap_or_default())
+        self.keys.get_or_init(|| keys::find_guarded(self.entry.command, self.args))
     }
 
     fn first_arg(&self) -> Option<&'a [u8]> {
