@@ -38,6 +38,8 @@ fn users_are_described_by_their_rules() {
             "off sanitize-payload ~a ~b %W~c ~d %R~e resetchannels -@all",
         ),
         ("%RW", "off sanitize-payload ~ resetchannels -@all"),
+        ("%RW~*", "off sanitize-payload ~* resetchannels -@all"),
+        ("%R~* ~a %W~*", "off sanitize-payload %RW~* ~a resetchannels -@all"),
         ("%R~ %W~a~b", "off sanitize-payload %R~ %W~a~b resetchannels -@all"),
         ("&a &b &a", "off sanitize-payload resetchannels &a &b -@all"),
         ("&a allchannels", "off sanitize-payload &* -@all"),

@@ -284,7 +284,8 @@ impl Selector {
         text
     }
 
-    /// The rules about keys: `~a %R~b`.
+    /// The rules about keys: `~a %R~b`. Beside others, a pattern for all keys is not `~*`, behind
+    /// which no other is taken: Redis cannot read what it writes then.
     pub fn describe_keys(&self) -> Vec<u8> {
         if self.all_keys {
             return b"~*".to_vec();
@@ -293,6 +294,7 @@ impl Selector {
             let sign: &[u8] = match known.access {
                 READ => b"%R~",
                 WRITE => b"%W~",
+                _ if *known.pattern == *b"*" && self.keys.len() > 1 => b"%RW~",
                 _ => b"~",
             };
             [sign, &known.pattern].concat()
