@@ -62,12 +62,14 @@ fn users_are_described_by_their_rules() {
         // Commands of Redis that are not there yet.
         (
             "+eval -cluster|nodes +script|load -script +debug|object",
-            "off sanitize-payload resetchannels -@all +eval -cluster|nodes -script +debug|object",
+            "off sanitize-payload resetchannels -@all +eval -cluster|nodes -script \
+             +debug|object",
         ),
         ("()", "off sanitize-payload resetchannels -@all (resetchannels -@all)"),
         (
             "\"(~a +get &c)\" ( ~b allchannels +@all )",
-            "off sanitize-payload resetchannels -@all (~a resetchannels &c -@all +get) (~b &* +@all)",
+            "off sanitize-payload resetchannels -@all (~a resetchannels &c -@all +get) \
+             (~b &* +@all)",
         ),
         (
             "(+get) clearselectors (+set)",
@@ -379,12 +381,10 @@ fn the_log_tells_who_tried_what() {
     run.advance(1500);
     let log = run.run("acl log 3");
     assert!(log.starts_with("*3\r\n*20\r\n"), "{log}");
-    let entry = format!(
-        "$5\r\ncount\r\n:1\r\n$6\r\nreason\r\n$3\r\nkey\r\n$7\r\ncontext\r\n$5\r\nmulti\r\n\
+    let entry = "$5\r\ncount\r\n:1\r\n$6\r\nreason\r\n$3\r\nkey\r\n$7\r\ncontext\r\n$5\r\nmulti\r\n\
          $6\r\nobject\r\n$5\r\nother\r\n$8\r\nusername\r\n$1\r\nu\r\n\
-         $11\r\nage-seconds\r\n$3\r\n1.5\r\n$11\r\nclient-info\r\n$"
-    );
-    assert!(log.contains(&entry), "{log}");
+         $11\r\nage-seconds\r\n$3\r\n1.5\r\n$11\r\nclient-info\r\n$";
+    assert!(log.contains(entry), "{log}");
     let times = format!(
         "$8\r\nentry-id\r\n:4\r\n$17\r\ntimestamp-created\r\n:{START_MS}\r\n\
          $22\r\ntimestamp-last-updated\r\n:{START_MS}\r\n"
