@@ -37,6 +37,9 @@ const QUESTIONS: usize = 12;
 /// Every so many states, all commands are asked about.
 const ALL_EVERY: usize = 40;
 
+/// What `+select|0` and the like name.
+const FIRST_ARGS: &[&str] = &["0", "1", "k:str:0", "object"];
+
 /// Where goredis may refuse what redis-server 7.0.15 allows, and why. The other way round nothing
 /// is listed: what goredis allows and Redis does not must be an error by itself.
 const STRICTER: &[(&str, &str)] = &[
@@ -103,10 +106,14 @@ impl Rules {
                 format!("{sign}@{category}")
             }
             4 => {
-                let first = self.pick(&["0", "1", "k:str:0", "object"]);
-                let command =
-                    self.pick(&["select", "get", "debug", "config", "client|kill", "move"]);
-                format!("{sign}{command}|{first}")
+                let first = self.pick(FIRST_ARGS);
+                let commands = ["select", "get", "debug", "config", "client|kill", "move"];
+                format!("{sign}{}|{first}", self.pick(&commands))
+            }
+            // What is said of these concerns more than one.
+            5 => {
+                let commands = ["select", "debug", "config", "client", "acl", "object", "xgroup"];
+                format!("{sign}{}", self.pick(&commands))
             }
             _ => format!("{sign}{}", self.command()),
         }
@@ -416,6 +423,20 @@ impl Round {
         is_about_key(theirs) || matches!(self.both.theirs.command(&keys), Value::Error(_))
     }
 
+    /// Commands that the last rules about a user speak of, a container's subcommands among them.
+    fn spoken_of(&self, name: &str) -> Vec<&'static Entry> {
+        let last = self.history.iter().rfind(|(other, _)| other == name);
+        let words = last.iter().flat_map(|(_, rules)| rules).flat_map(|rule| rule.split(' '));
+        let commands: BTreeSet<String> = words
+            .filter_map(|word| word.trim_matches(['(', ')']).strip_prefix(['+', '-']))
+            .filter_map(|word| word.split('|').next().map(str::to_ascii_lowercase))
+            .collect();
+        let is_among = |entry: &&'static Entry| {
+            entry.full_name.split('|').next().is_some_and(|name| commands.contains(name))
+        };
+        self.entries.iter().copied().filter(is_among).collect()
+    }
+
     /// About whatever the fuzzer sends, or about channels.
     fn line(&mut self) -> Vec<Vec<u8>> {
         if self.rules.rng.below(8) > 0 {
@@ -440,6 +461,14 @@ impl Round {
             }
             let name = self.change();
             self.compare(name);
+            for entry in self.spoken_of(name) {
+                let mut line = plain_line(entry);
+                self.question(name, &line);
+                if !entry.full_name.contains('|') && line.len() > 1 {
+                    line[1] = self.rules.pick(FIRST_ARGS).as_bytes().to_vec();
+                    self.question(name, &line);
+                }
+            }
             for _ in 0..QUESTIONS {
                 let line = self.line();
                 self.question(name, &line);

@@ -13,6 +13,7 @@ use crate::server::acl::Reason;
 use crate::server::client::Closing;
 use crate::server::command::{Channels, Command, CommandTable, Entry, flag};
 use crate::server::ctx::Origin;
+use crate::server::introspect::categories;
 use crate::server::introspect::syntax::{self, Argument, Kind};
 
 /// A word of a line.
@@ -303,6 +304,40 @@ fn a_command_is_for_those_who_may_execute_it() {
         let name = name.to_string();
         trial.refuse(entry, &line, (&with, &without), (Reason::Command, &name));
         trial.refuse(entry, &line, (&with, &only_others), (Reason::Command, &name));
+    }
+}
+
+#[test]
+fn a_command_goes_with_its_container_and_its_categories() {
+    let mut trial = Trial::new();
+    for entry in entries().into_iter().filter(|entry| !entry.command.has(flag::NO_AUTH)) {
+        let name = entry.full_name.as_str();
+        let line = lines(entry).remove(0);
+        let container = name.split('|').next().filter(|container| *container != name);
+        let categories = categories::of(entry.command).map(|category| format!("@{category}"));
+        for group in container.map(String::from).into_iter().chain(categories) {
+            let allowed = format!("-@all +{group}");
+            let denied = format!("+@all -{group} +multi +exec");
+            // What is said of the command itself afterwards counts, and before does not.
+            let lines = [
+                (true, format!("{allowed} ~* &*")),
+                (true, format!("-{name} {allowed} ~* &*")),
+                (true, format!("{denied} +{name} ~* &*")),
+                (false, format!("{denied} -{name} ~* &*")),
+                (false, format!("-@all +{name} -{group} ~* &*")),
+                (false, format!("{allowed} -{name} ~* &*")),
+            ];
+            for (is_allowed, text) in lines {
+                let rules: Vec<String> = text.split(' ').map(String::from).collect();
+                if is_allowed {
+                    trial.allow(&line, &rules);
+                    continue;
+                }
+                trial.log_in(&rules);
+                let reply = trial.ask(&line);
+                assert!(reply.contains("NOPERM User u has no "), "{line:?} with {text}: {reply}");
+            }
+        }
     }
 }
 
