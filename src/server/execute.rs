@@ -191,11 +191,15 @@ fn run(
     }
     if keys.dirty != dirty && origin != Origin::File {
         server.clients[client_key].wrote = true;
-        let own = if server.commands.has_renamed() { own_name(entry, args) } else { None };
-        let verbatim = if own.is_none() { verbatim } else { None };
-        let args = own.as_ref().map_or(args, OwnedArgs::args);
         if let Some(log) = server.log.buffer() {
-            server.effects.record(log, keys, db, args, verbatim, &propagation);
+            let effects = &mut server.effects;
+            if server.commands.has_renamed()
+                && let Some(own) = own_name(entry, args)
+            {
+                effects.record(log, keys, db, own.args(), None, &propagation);
+            } else {
+                effects.record(log, keys, db, args, verbatim, &propagation);
+            }
         }
     } else if !keys.expired_untold.is_empty() {
         server.tell_expired(keys);
