@@ -24,6 +24,8 @@ use support::script::{Script, Step, load};
 /// Commands that no script can speak of, and where they are tested instead.
 const EXCUSED: &[(&str, &str)] = &[
     ("shutdown", "ends the server: tests/server.rs"),
+    ("acl|load", "succeeds only with a file of users: tests/acl.rs"),
+    ("acl|save", "succeeds only with a file of users: tests/acl.rs"),
     ("config|rewrite", "succeeds only with a configuration file: tests/server.rs"),
 ];
 

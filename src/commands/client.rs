@@ -1,6 +1,5 @@
 //! The subcommands of CLIENT.
 
-use super::connection::DEFAULT_USER;
 use crate::base::number::parse_i64;
 use crate::server::blocking::Release;
 use crate::server::client::{Client, Closing, ReplyMode};
@@ -300,6 +299,7 @@ struct Filter<'a> {
     local: Option<&'a [u8]>,
     kind: Option<Kind>,
     id: Option<i64>,
+    user: Option<&'a [u8]>,
     /// Seconds.
     least_age: Option<i64>,
     including_me: bool,
@@ -323,8 +323,7 @@ impl<'a> Filter<'a> {
                 b"type" => filter.kind = Some(Kind::parse(value)?),
                 b"addr" => filter.address = Some(value),
                 b"laddr" => filter.local = Some(value),
-                // All clients are this user.
-                b"user" if value == DEFAULT_USER.as_bytes() => {}
+                b"user" if ctx.server.acl.get(value).is_some() => filter.user = Some(value),
                 b"user" => {
                     return Err(Error::Bytes([b"ERR No such user '", value, b"'"].concat()));
                 }
@@ -342,6 +341,7 @@ impl<'a> Filter<'a> {
             && self.local.is_none_or(|local| client.local().as_bytes() == local)
             && self.kind.is_none_or(|kind| Kind::of(client) == kind)
             && self.id.is_none_or(|id| client.id as i64 == id)
+            && self.user.is_none_or(|user| client.user.name() == user)
             && self.least_age.is_none_or(|age| now_s - client.created_s >= age)
             && (self.including_me || client.id != me)
     }

@@ -8,6 +8,7 @@ use crate::server::ctx::Ctx;
 use crate::server::error::Error;
 use crate::server::gate::state;
 use crate::server::introspect::help;
+use crate::server::{login, redact};
 use log::{info, warn};
 use std::io;
 
@@ -75,6 +76,7 @@ pub const COMMANDS: &[Command] = &[Command {
             arity: -4,
             flags: FLAGS,
             args: "data:(parameter value)...",
+            secrets: Some(redact::of_config_set),
             tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
             history: &[("7.0.0", "Takes several directives in one call.")],
             handler: set,
@@ -112,7 +114,7 @@ fn set(ctx: &mut Ctx) -> Result<(), Error> {
 }
 
 fn rewrite(ctx: &mut Ctx) -> Result<(), Error> {
-    match rewrite_file(ctx, RewriteOptions::default())? {
+    match rewrite_file(ctx, false)? {
         Ok(()) => {
             info!("CONFIG REWRITE executed with success.");
             ctx.out.ok();
@@ -125,11 +127,14 @@ fn rewrite(ctx: &mut Ctx) -> Result<(), Error> {
     }
 }
 
-/// Writes the configuration file. The outer error is that there is none.
-pub fn rewrite_file(ctx: &Ctx, options: RewriteOptions) -> Result<io::Result<()>, Error> {
+/// Writes the configuration file, with `force_all` every directive. The outer error is that there
+/// is no such file.
+pub fn rewrite_file(ctx: &Ctx, force_all: bool) -> Result<io::Result<()>, Error> {
     let Some(path) = &ctx.server.config_file else {
         return Err(Error::Static("ERR The server is running without a config file"));
     };
+    let users = login::config_lines(ctx.server);
+    let options = RewriteOptions { users: Some(&users), force_all };
     Ok(ctx.server.config.rewrite(path, options))
 }
 
@@ -223,18 +228,15 @@ mod tests {
         let mut run = Run::new();
         assert_eq!(run.run("config set requirepass secret"), "+OK\r\n");
         assert_eq!(run.run("ping"), "+PONG\r\n");
-        run.client().authenticated = false;
-        run.client().update_state();
+        let me = run.client;
+        let other = run.connect();
+        run.client = other;
         assert_eq!(run.run("ping"), "-NOAUTH Authentication required.\r\n");
-        run.client().authenticated = true;
-        run.client().update_state();
-        let other = run
-            .instance
-            .server
-            .clients
-            .insert(Box::new(crate::server::client::Client::new(2, None, 0, false)));
+        run.client = me;
         assert_eq!(run.run("config set requirepass \"\""), "+OK\r\n");
-        assert!(run.instance.server.clients[other].authenticated);
+        run.client = other;
+        assert_eq!(run.run("ping"), "+PONG\r\n");
+        assert!(run.run("hello").contains("server"));
     }
 
     #[test]

@@ -3,14 +3,13 @@
 use super::client;
 use super::transactions::forget_watch;
 use crate::base::number::parse_i64;
+use crate::server::acl::{self, Context};
 use crate::server::client::Closing;
 use crate::server::command::{Command, Group, flag::*};
 use crate::server::config::REDIS_VERSION;
-use crate::server::ctx::Ctx;
+use crate::server::ctx::{Ctx, Origin};
 use crate::server::error::Error;
-
-/// The only user there is.
-pub const DEFAULT_USER: &str = "default";
+use crate::server::{login, redact};
 
 const ROW: Command =
     Command { group: Group::Connection, categories: &["connection"], ..Command::BASE };
@@ -24,6 +23,7 @@ pub const COMMANDS: &[Command] = &[
         flags: NOSCRIPT | LOADING | STALE | FAST | NO_AUTH | ALLOW_BUSY,
         args: "[username]@6.0.0 password",
         history: &[("6.0.0", "Takes a user name in front of the password")],
+        secrets: Some(redact::of_auth),
         handler: auth,
         ..ROW
     },
@@ -54,6 +54,7 @@ pub const COMMANDS: &[Command] = &[
         flags: NOSCRIPT | LOADING | STALE | FAST | NO_AUTH | ALLOW_BUSY,
         args: "arguments:[protover:integer [AUTH auth:(username password)] [SETNAME clientname]]",
         history: &[("6.2.0", "The protocol's version may be left out")],
+        secrets: Some(redact::of_hello),
         handler: hello,
         ..ROW
     },
@@ -133,13 +134,13 @@ fn echo(ctx: &mut Ctx) -> Result<(), Error> {
 
 fn auth(ctx: &mut Ctx) -> Result<(), Error> {
     match ctx.args.len() {
-        2 if ctx.server.config.requirepass.is_empty() => {
+        2 if ctx.server.acl.default_user().has_no_password() => {
             return Err(Error::Static(
                 "ERR AUTH <password> called without any password configured for the default user. \
                  Are you sure your configuration is correct?",
             ));
         }
-        2 => authenticate(ctx, DEFAULT_USER.as_bytes(), ctx.arg(1))?,
+        2 => authenticate(ctx, acl::DEFAULT, ctx.arg(1))?,
         3 => authenticate(ctx, ctx.arg(1), ctx.arg(2))?,
         _ => return Err(Error::SYNTAX),
     }
@@ -149,26 +150,12 @@ fn auth(ctx: &mut Ctx) -> Result<(), Error> {
 
 /// Logs the client in, or says why not.
 fn authenticate(ctx: &mut Ctx, user: &[u8], password: &[u8]) -> Result<(), Error> {
-    let expected = &ctx.server.config.requirepass;
-    let matches = expected.is_empty() || same_secret(expected, password);
-    if matches && user == DEFAULT_USER.as_bytes() {
-        ctx.client().authenticated = true;
-        ctx.client().update_state();
+    let context = if ctx.origin == Origin::Exec { Context::Multi } else { Context::Toplevel };
+    let (name, given) = (ctx.arg(0), (user, password));
+    if login::authenticate(ctx.server, ctx.keys, ctx.client_key, name, given, context) {
         return Ok(());
     }
-    ctx.server.stats.acl_denied_auth += 1;
     Err(Error::Static("WRONGPASS invalid username-password pair or user is disabled."))
-}
-
-/// Compares in a time that depends on what was given only, so that it tells nothing of the secret.
-fn same_secret(secret: &[u8], given: &[u8]) -> bool {
-    let mut difference = secret.len() ^ given.len();
-    for (index, byte) in given.iter().enumerate() {
-        // With an empty secret nobody is asked for it.
-        difference |= (byte ^ secret[index % secret.len().max(1)]) as usize;
-        std::hint::black_box(difference);
-    }
-    difference == 0
 }
 
 /// The options of HELLO.
@@ -217,7 +204,7 @@ fn hello(ctx: &mut Ctx) -> Result<(), Error> {
     if let Some((user, password)) = options.credentials {
         authenticate(ctx, user, password)?;
     }
-    if !ctx.client().authenticated {
+    if ctx.client().needs_auth() {
         return Err(Error::Static(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the \
              HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and \
@@ -263,8 +250,8 @@ fn reset(ctx: &mut Ctx) -> Result<(), Error> {
     let server = &mut *ctx.server;
     let client = &mut server.clients[ctx.client_key];
     server.pubsub.forget_client(ctx.client_key, client);
-    let open = ctx.server.config.requirepass.is_empty();
-    ctx.client().reset(open);
+    let user = ctx.server.acl.default_user().clone();
+    ctx.client().reset(user);
     ctx.out.set_resp3(false);
     ctx.out.simple("RESET");
     Ok(())

@@ -52,7 +52,7 @@ fn before_auth_only_some_commands_run() {
     for line in ["auth wrong", "auth sesam", "auth sesamesesame", "auth \"\"", "auth root sesame"] {
         assert_eq!(run.run(line), WRONG, "{line}");
     }
-    assert_eq!(run.instance.server.stats.acl_denied_auth, 5);
+    assert_eq!(run.instance.server.acl.denied().auth, 5);
     assert_eq!(run.run("ping"), NOAUTH);
     assert_eq!(run.run("auth sesame"), "+OK\r\n");
     assert_eq!(run.run("ping"), "+PONG\r\n");

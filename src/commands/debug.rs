@@ -4,7 +4,7 @@ use super::config;
 use crate::base::glob;
 use crate::base::number::{parse_f64, parse_i64};
 use crate::server::command::{Command, Group, Handler, flag::*};
-use crate::server::config::{Allowed, RewriteOptions, read_bytes};
+use crate::server::config::{Allowed, read_bytes};
 use crate::server::ctx::{Ctx, Origin, Propagation};
 use crate::server::error::Error;
 use crate::server::{identity, log as server_log, process, snapshot};
@@ -417,8 +417,7 @@ fn change_repl_id(ctx: &mut Ctx) -> Result<(), Error> {
 }
 
 fn rewrite_all(ctx: &mut Ctx) -> Result<(), Error> {
-    let options = RewriteOptions { force_all: true, ..RewriteOptions::default() };
-    config::rewrite_file(ctx, options)?
+    config::rewrite_file(ctx, true)?
         .map_err(|e| format!("ERR CONFIG-REWRITE-FORCE-ALL failed: {}", config::os_message(&e)))?;
     ctx.out.ok();
     Ok(())

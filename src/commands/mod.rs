@@ -1,5 +1,6 @@
 //! The commands: one file a family, one row and one function a command.
 
+pub mod acl;
 pub mod bitmap;
 mod client;
 pub mod command;
@@ -67,6 +68,7 @@ pub const FAMILIES: &[&[Command]] = &[
     memory::COMMANDS,
     slowlog::COMMANDS,
     server::COMMANDS,
+    acl::COMMANDS,
     config::COMMANDS,
     debug::COMMANDS,
 ];

@@ -3,7 +3,7 @@
 use crate::base::glob;
 use crate::resp::Reply;
 use crate::server::client::{Client, ReplyMode};
-use crate::server::command::{Begin, Command, Find, Group, Keys, flag::*};
+use crate::server::command::{Begin, Channels, Command, Find, Group, Keys, flag::*};
 use crate::server::ctx::Ctx;
 use crate::server::error::Error;
 use crate::server::introspect::help;
@@ -39,6 +39,7 @@ pub const COMMANDS: &[Command] = &[
         summary: "Listens to all channels whose names match patterns",
         complexity: "O(N) for N patterns given",
         arity: -2,
+        channels: Channels::Patterns,
         args: "pattern...",
         handler: |ctx| subscribe(ctx, Kind::Pattern),
         ..ROW
@@ -49,6 +50,7 @@ pub const COMMANDS: &[Command] = &[
         complexity: "O(N+M) for N listeners to the channel and M patterns that anybody listens to",
         arity: 3,
         flags: PUBSUB | LOADING | STALE | FAST | MAY_REPLICATE,
+        channels: Channels::First,
         args: "channel message",
         handler: |ctx| publish(ctx, Kind::Channel),
         ..ROW
@@ -131,6 +133,7 @@ pub const COMMANDS: &[Command] = &[
         arity: 3,
         flags: PUBSUB | LOADING | STALE | FAST | MAY_REPLICATE,
         keys: &[shard_channels(0)],
+        channels: Channels::First,
         args: "shardchannel message",
         handler: |ctx| publish(ctx, Kind::Shard),
         ..ROW
@@ -142,6 +145,7 @@ pub const COMMANDS: &[Command] = &[
         complexity: "O(N) for N channels given",
         arity: -2,
         keys: &[shard_channels(-1)],
+        channels: Channels::All,
         args: "shardchannel...",
         handler: |ctx| subscribe(ctx, Kind::Shard),
         ..ROW
@@ -151,6 +155,7 @@ pub const COMMANDS: &[Command] = &[
         summary: "Listens to channels",
         complexity: "O(N) for N channels given",
         arity: -2,
+        channels: Channels::All,
         args: "channel...",
         handler: |ctx| subscribe(ctx, Kind::Channel),
         ..ROW

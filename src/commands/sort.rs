@@ -8,6 +8,7 @@ use crate::server::command::{Begin, Command, Find, Group, Keys, READ_KEY, flag::
 use crate::server::ctx::Ctx;
 use crate::server::error::Error;
 use crate::server::keys::{of_sort, of_sort_ro};
+use crate::server::login;
 use crate::store::Keyspace;
 use crate::store::event::class;
 use crate::types::Type;
@@ -72,7 +73,12 @@ struct Options<'a> {
 }
 
 impl<'a> Options<'a> {
-    fn parse(args: Args<'a>, may_store: bool) -> Result<Options<'a>, Error> {
+    /// `reads_any` asks whether the client may read whatever keys patterns lead to.
+    fn parse(
+        args: Args<'a>,
+        may_store: bool,
+        reads_any: impl Fn() -> bool,
+    ) -> Result<Options<'a>, Error> {
         let mut options = Options { count: -1, ..Options::default() };
         let mut at = 2;
         while at < args.len() {
@@ -93,9 +99,15 @@ impl<'a> Options<'a> {
                 }
                 b"by" if behind >= 1 => {
                     options.by = Some(args.get(at));
+                    if !options.keeps_order() && !reads_any() {
+                        return Err(denied("BY"));
+                    }
                     at += 1;
                 }
                 b"get" if behind >= 1 => {
+                    if !reads_any() {
+                        return Err(denied("GET"));
+                    }
                     options.get.push(args.get(at));
                     at += 1;
                 }
@@ -109,6 +121,10 @@ impl<'a> Options<'a> {
     fn keeps_order(&self) -> bool {
         self.by.is_some_and(|by| !by.contains(&b'*'))
     }
+}
+
+fn denied(option: &str) -> Error {
+    Error::Text(format!("ERR {option} option of SORT denied due to insufficient ACL permissions."))
 }
 
 /// An element, and what it is sorted by.
@@ -126,7 +142,9 @@ enum Weight {
 }
 
 fn sort(ctx: &mut Ctx, may_store: bool) -> Result<(), Error> {
-    let mut options = Options::parse(ctx.args, may_store)?;
+    let client = &ctx.server.clients[ctx.client_key];
+    let reads_any = || login::may_read_any_key(client, ctx.entry, ctx.args);
+    let mut options = Options::parse(ctx.args, may_store, reads_any)?;
     let mut keeps_order = options.keeps_order();
     let kind = ctx.keys.read(ctx.args.get(1)).map(|view| view.value().kind());
     if kind == Some(Type::Set) && keeps_order && options.store.is_some() {

@@ -63,10 +63,10 @@ impl Run {
         let entry = server.clients.vacant_entry();
         let token = mio::Token(entry.key());
         let conn = Conn::new(stream, self.poll.registry(), token).unwrap();
-        let open = server.config.requirepass.is_empty();
+        let user = server.acl.default_user().clone();
         let now_s = self.instance.keys.now_ms / 1000;
         let key = entry.key();
-        entry.insert(Box::new(Client::new(server.next_client_id, Some(conn), now_s, open)));
+        entry.insert(Box::new(Client::new(server.next_client_id, Some(conn), now_s, user)));
         server.next_client_id += 1;
         key
     }

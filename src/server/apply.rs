@@ -2,7 +2,7 @@
 //! machine at the start. Directives that are looked at wherever they matter need nothing here.
 
 use super::config::{Changed, Config, MaxmemoryPolicy, SetError, Support, TABLE};
-use super::{Server, log as server_log, logging, notify, process, snapshot};
+use super::{Server, log as server_log, logging, login, notify, process, snapshot};
 use crate::store::Keyspace;
 use crate::store::access::Lfu;
 use log::{info, warn};
@@ -46,7 +46,7 @@ fn apply_all(
 fn apply(server: &mut Server, keys: &mut Keyspace, name: &str) -> Result<(), String> {
     match name {
         "loglevel" => logging::set_level(server.config.loglevel),
-        "requirepass" => admit_all_if_open(server),
+        "requirepass" => login::change_default_password(server),
         "maxclients" => return raise_limit_for_clients(&server.config),
         "port" => {
             let listened = server.listeners.change(&server.config);
@@ -96,16 +96,6 @@ fn turn_log_on_or_off(server: &mut Server, keys: &mut Keyspace) -> Result<(), St
     server.log.start(&options, manifest)?;
     server.log_options = Some(options);
     Ok(())
-}
-
-/// Without a password nobody need authenticate, also those who came when there was one.
-fn admit_all_if_open(server: &mut Server) {
-    if server.config.requirepass.is_empty() {
-        for (_, client) in &mut server.clients {
-            client.authenticated = true;
-            client.update_state();
-        }
-    }
 }
 
 fn files_for(clients: u32) -> u64 {

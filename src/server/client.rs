@@ -1,11 +1,13 @@
 //! One client: its session (who it is, which database, which protocol) and its connection.
 
+use super::acl::User;
 use super::blocking::Blocked;
 use super::gate::state;
 use super::pubsub::Subscriptions;
 use super::transactions::{Transaction, Watch};
 use crate::net::conn::Conn;
 use crate::resp::parse::Partial;
+use std::sync::Arc;
 
 /// What CLIENT REPLY chose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +39,9 @@ pub struct Client {
     pub partial: Option<Box<Partial>>,
     pub db: usize,
     pub resp3: bool,
+    /// Whose permissions it has: the default user's until it logs in as somebody.
+    pub user: Arc<User>,
+    /// It has logged in, or came when there was no need to; see [`Client::needs_auth`].
     pub authenticated: bool,
     pub reply: ReplyMode,
     pub closing: Closing,
@@ -81,13 +86,16 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(id: u64, conn: Option<Conn>, now_s: i64, authenticated: bool) -> Client {
+    /// `user` is whom connections begin as.
+    pub fn new(id: u64, conn: Option<Conn>, now_s: i64, user: Arc<User>) -> Client {
+        let authenticated = user.is_open();
         let mut client = Client {
             id,
             conn,
             partial: None,
             db: 0,
             resp3: false,
+            user,
             authenticated,
             reply: ReplyMode::On,
             closing: Closing::No,
@@ -127,9 +135,17 @@ impl Client {
 
     pub fn current_state(&self) -> u32 {
         let when = |holds: bool, bit: u32| if holds { bit } else { 0 };
-        when(!self.authenticated, state::UNAUTHENTICATED)
+        when(self.needs_auth(), state::UNAUTHENTICATED)
+            | when(!self.user.is_unlimited(), state::RESTRICTED)
             | when(self.transaction.is_some(), state::IN_TRANSACTION)
             | when(self.subscriptions.is_some() && !self.resp3, state::SUBSCRIBED)
+    }
+
+    /// Whether it must log in before it may do anything: who has not is the default user, who may
+    /// have become one that need not.
+    #[inline]
+    pub fn needs_auth(&self) -> bool {
+        !self.authenticated && !self.user.is_open()
     }
 
     /// `ip:port` of the other side. Asked of the system each time, as it is seldom wanted and
@@ -159,11 +175,12 @@ impl Client {
         transaction
     }
 
-    /// The session as a new connection has it: what RESET does.
-    pub fn reset(&mut self, authenticated: bool) {
+    /// The session as a new connection has it, beginning as `user`: what RESET does.
+    pub fn reset(&mut self, user: Arc<User>) {
         self.db = 0;
         self.resp3 = false;
-        self.authenticated = authenticated;
+        self.authenticated = user.is_open();
+        self.user = user;
         if self.reply != ReplyMode::Skip {
             self.reply = ReplyMode::On;
         }

@@ -46,7 +46,9 @@ pub fn write_line(out: &mut Vec<u8>, client: &Client, now_s: i64, asking: Asking
     text(format!(" oll={} omem={output_memory}", usize::from(unsent > 0)).as_bytes());
     let total = memory(client) + argument_bytes + queued_bytes;
     text(format!(" tot-mem={total} events={}", events(client)).as_bytes());
-    text(format!(" cmd={} user=default redir=-1", client.last_command).as_bytes());
+    text(format!(" cmd={} user=", client.last_command).as_bytes());
+    text(client.user.name());
+    text(b" redir=-1");
     text(format!(" resp={} lib-name=", if client.resp3 { 3 } else { 2 }).as_bytes());
     text(&client.lib_name);
     text(b" lib-ver=");

@@ -11,6 +11,9 @@ pub type Handler = fn(&mut Ctx) -> Result<(), Error>;
 /// Finds the keys among a command's arguments, where [`Keys`] cannot say it all.
 pub type KeyFinder = fn(Args<'_>) -> Vec<Key>;
 
+/// Finds the arguments that must not be shown: their numbers, ascending.
+pub type SecretFinder = fn(Args<'_>) -> Vec<usize>;
+
 /// What the gate and COMMAND INFO know of a command. Bits of [`Command::flags`].
 pub mod flag {
     pub const WRITE: u32 = 1 << 0;
@@ -153,6 +156,17 @@ pub enum Find {
     Unknown,
 }
 
+/// Which of a command's arguments are channels that a user must be allowed to use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Channels {
+    None,
+    /// The first argument.
+    First,
+    All,
+    /// All, and they are patterns.
+    Patterns,
+}
+
 impl Keys {
     /// One key, at a fixed place.
     pub const fn at(index: usize, flags: &'static [&'static str]) -> Keys {
@@ -188,6 +202,9 @@ pub struct Command {
     pub keys: &'static [Keys],
     /// Asked where `keys` have the flag `variable_flags` or `incomplete`, or do not fit.
     pub find_keys: Option<KeyFinder>,
+    pub channels: Channels,
+    /// Asked by whoever shows a command: a log, MONITOR (see `redact`).
+    pub secrets: Option<SecretFinder>,
     /// The argument that is looked up in the collection at the first key, where its memory is to
     /// be fetched ahead of time; 0 if there is none.
     pub element: usize,
@@ -217,6 +234,8 @@ impl Command {
         categories: &[],
         keys: &[],
         find_keys: None,
+        channels: Channels::None,
+        secrets: None,
         element: 0,
         args: "",
         tips: &[],
@@ -268,6 +287,8 @@ impl Entry {
 struct NameTable {
     /// A power of two, and several times as many as entries: few look-ups need a second look.
     slots: Vec<Option<(Folded, &'static Entry)>>,
+    /// The names in the slots, which only long ones are compared with.
+    names: Vec<Box<[u8]>>,
     entries: Vec<&'static Entry>,
 }
 
@@ -325,18 +346,27 @@ fn lowercase(word: u64) -> u64 {
 }
 
 impl NameTable {
+    /// With the commands' own names.
     fn new(entries: Vec<&'static Entry>) -> NameTable {
-        let size = (entries.len() * 4).next_power_of_two().max(8);
+        let name = |entry: &&'static Entry| (Box::from(entry.command.name.as_bytes()), *entry);
+        NameTable::with_names(entries.iter().map(name).collect())
+    }
+
+    fn with_names(named: Vec<(Box<[u8]>, &'static Entry)>) -> NameTable {
+        let size = (named.len() * 4).next_power_of_two().max(8);
         let mut slots = vec![None; size];
-        for &entry in &entries {
-            let folded = Folded::new(entry.command.name.as_bytes());
+        let mut names = vec![Box::default(); size];
+        let entries = named.iter().map(|(_, entry)| *entry).collect();
+        for (name, entry) in named {
+            let folded = Folded::new(&name);
             let mut at = folded.hash() & (size - 1);
             while slots[at].is_some() {
                 at = (at + 1) & (size - 1);
             }
             slots[at] = Some((folded, entry));
+            names[at] = name;
         }
-        NameTable { slots, entries }
+        NameTable { slots, names, entries }
     }
 
     #[inline]
@@ -346,8 +376,7 @@ impl NameTable {
         // It ends at an empty slot, of which there are more than others.
         while let Some((other, entry)) = self.slots[at] {
             if other == folded
-                && (folded.len <= Folded::WHOLE
-                    || entry.command.name.as_bytes().eq_ignore_ascii_case(name))
+                && (folded.len <= Folded::WHOLE || self.names[at].eq_ignore_ascii_case(name))
             {
                 return Some(entry);
             }
@@ -360,7 +389,16 @@ impl NameTable {
 /// All commands of a server.
 pub struct CommandTable {
     names: NameTable,
+    /// Where `rename-command` has changed names: the commands with their own.
+    originals: Option<NameTable>,
     count: usize,
+}
+
+/// Why commands cannot be renamed so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RenameError {
+    NoSuchCommand,
+    NameTaken,
 }
 
 impl CommandTable {
@@ -372,19 +410,75 @@ impl CommandTable {
             .flat_map(|family| family.iter())
             .map(|command| new_entry(command, None, &mut count))
             .collect();
-        Box::leak(Box::new(CommandTable { names: NameTable::new(entries), count }))
+        let names = NameTable::new(entries);
+        Box::leak(Box::new(CommandTable { names, originals: None, count }))
     }
 
+    /// The same commands under other names, one renaming after the other: each a name as it is by
+    /// then, and the new one, or an empty one to take the command away.
+    ///
+    /// # Errors
+    /// What is wrong, with which of them.
+    pub fn renamed(
+        &self,
+        renamings: &[(&[u8], &[u8])],
+    ) -> Result<&'static CommandTable, (usize, RenameError)> {
+        let originals = NameTable::new(self.originals().collect());
+        let name = |entry: &&'static Entry| (Box::from(entry.command.name.as_bytes()), *entry);
+        let mut named: Vec<(Box<[u8]>, &Entry)> = originals.entries.iter().map(name).collect();
+        for (index, (old, new)) in renamings.iter().enumerate() {
+            let place = |wanted: &[u8]| {
+                named.iter().position(|(name, _)| name.eq_ignore_ascii_case(wanted))
+            };
+            let at = place(old).ok_or((index, RenameError::NoSuchCommand))?;
+            if place(new).is_some_and(|other| other != at) {
+                return Err((index, RenameError::NameTaken));
+            }
+            if new.is_empty() {
+                named.remove(at);
+            } else {
+                named[at].0 = Box::from(*new);
+            }
+        }
+        let names = NameTable::with_names(named);
+        Ok(Box::leak(Box::new(CommandTable {
+            names,
+            originals: Some(originals),
+            count: self.count,
+        })))
+    }
+
+    /// Whether names are others than the commands' own.
+    #[inline]
+    pub fn has_renamed(&self) -> bool {
+        self.originals.is_some()
+    }
+
+    /// Finds a command by the name that clients call it by.
     #[inline]
     pub fn find(&self, name: &[u8]) -> Option<&'static Entry> {
         self.names.find(name)
+    }
+
+    /// Finds a command by its own name, whatever `rename-command` says: for what is written down.
+    pub fn find_original(&self, name: &[u8]) -> Option<&'static Entry> {
+        self.originals.as_ref().unwrap_or(&self.names).find(name)
+    }
+
+    fn originals(&self) -> impl Iterator<Item = &'static Entry> + '_ {
+        self.originals.as_ref().unwrap_or(&self.names).entries.iter().copied()
+    }
+
+    /// Commands and subcommands, also those that nobody can call any more.
+    pub fn originals_with_subcommands(&self) -> impl Iterator<Item = &'static Entry> + '_ {
+        self.originals().flat_map(|e| std::iter::once(e).chain(e.subcommands()))
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &'static Entry> + '_ {
         self.names.entries.iter().copied()
     }
 
-    /// Commands and subcommands.
+    /// Commands and subcommands, as far as they can be called.
     pub fn with_subcommands(&self) -> impl Iterator<Item = &'static Entry> + '_ {
         self.iter().flat_map(|e| std::iter::once(e).chain(e.subcommands()))
     }

@@ -11,7 +11,7 @@ pub fn refusal(server: &Server, stream: &Stream, connected: usize) -> Option<&'s
     if connected >= server.config.maxclients as usize {
         return Some(b"-ERR max number of clients reached\r\n");
     }
-    let open = server.config.requirepass.is_empty();
+    let open = server.acl.default_user().has_no_password();
     if server.config.protected_mode && open && !stream.is_local() {
         return Some(
             b"-DENIED Redis is running in protected mode: no password is set, so connections \
@@ -36,7 +36,7 @@ const UNAUTHENTICATED_OUTPUT: u64 = 1024;
 pub fn is_over_limit(client: &mut Client, limits: &OutputLimits, now_ms: i64) -> bool {
     let limit = if client.subscriptions.is_some() { &limits.pubsub } else { &limits.normal };
     let pending = client.conn.as_ref().map_or(0, |conn| conn.pending()) as u64;
-    if !client.authenticated && pending > UNAUTHENTICATED_OUTPUT {
+    if client.needs_auth() && pending > UNAUTHENTICATED_OUTPUT {
         return true;
     }
     if limit.soft == 0 || pending <= limit.soft {

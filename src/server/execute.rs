@@ -1,11 +1,13 @@
 //! Runs one command, for whatever origin: gate, handler, effects, statistics.
 
+use super::acl::Context;
 use super::blocking::Release;
 use super::client::ReplyMode;
 use super::command::{Entry, flag};
 use super::ctx::{Ctx, Origin, Propagation};
 use super::error::Error;
-use super::{Server, gate, notify};
+use super::{Server, gate, login, notify};
+use crate::resp::parse::OwnedArgs;
 use crate::resp::{Args, Reply};
 use crate::store::Keyspace;
 
@@ -35,7 +37,7 @@ pub fn execute(
     if answers == ReplyMode::SkipNext {
         client.reply = ReplyMode::Skip;
     }
-    let waits = match admit(server, origin, client_key, request) {
+    let waits = match admit(server, keys, origin, client_key, request) {
         Ok(entry) => run(server, keys, origin, client_key, entry, request, out),
         Err(refusal) => {
             turn_away(server, keys, client_key, refusal, request.args, out);
@@ -190,7 +192,14 @@ fn run(
     if keys.dirty != dirty && origin != Origin::File {
         server.clients[client_key].wrote = true;
         if let Some(log) = server.log.buffer() {
-            server.effects.record(log, keys, db, args, verbatim, &propagation);
+            let effects = &mut server.effects;
+            if server.commands.has_renamed()
+                && let Some(own) = own_name(entry, args)
+            {
+                effects.record(log, keys, db, own.args(), None, &propagation);
+            } else {
+                effects.record(log, keys, db, args, verbatim, &propagation);
+            }
         }
     } else if !keys.expired_untold.is_empty() {
         server.tell_expired(keys);
@@ -212,15 +221,25 @@ fn run(
     if ns / 1000 >= slower_than as u64 && !entry.command.has(flag::SKIP_SLOWLOG) {
         let client = &server.clients[client_key];
         let most = server.config.slowlog_max_len;
-        server.slowlog.add(args, ns / 1000, keys.now_ms / 1000, client, most);
+        server.slowlog.add(entry, args, ns / 1000, keys.now_ms / 1000, client, most);
     }
     false
+}
+
+/// A command under its own name, where `rename-command` gave it another: what is written down
+/// must not depend on the configuration.
+#[cold]
+fn own_name(entry: &Entry, args: Args<'_>) -> Option<OwnedArgs> {
+    let name = entry.full_name.split('|').next().unwrap_or_default().as_bytes();
+    let is_own = args.get(0).eq_ignore_ascii_case(name);
+    (!is_own).then(|| std::iter::once(name).chain(args.from(1).iter()).collect())
 }
 
 /// The gate: finds the command and says whether it may run now.
 #[inline]
 fn admit(
     server: &mut Server,
+    keys: &Keyspace,
     origin: Origin,
     client_key: usize,
     request: Request<'_>,
@@ -234,6 +253,11 @@ fn admit(
     };
     let client = &server.clients[client_key];
     if origin != Origin::Client {
+        if origin == Origin::Exec && client.state & gate::state::RESTRICTED != 0 {
+            // What was allowed when it was queued may not be any more.
+            let permitted = login::permit(server, keys, client_key, entry, args, Context::Multi);
+            permitted.map_err(gate::no_permission_now)?;
+        }
         return Ok(entry);
     }
     debug_assert_eq!(client.state, client.current_state());
@@ -246,9 +270,33 @@ fn admit(
     let states = server.state | client.state;
     match refused & states {
         0 => Ok(entry),
-        gate::state::IN_TRANSACTION if !entry.command.has(flag::NO_MULTI) => {
-            Err(Refusal::Queued(entry))
+        refused => judge(server, keys, client_key, entry, args, refused),
+    }
+}
+
+/// Decides about a command in states that its mask matched. In Redis's order: whether the client
+/// has logged in, what it may never queue, its user's permissions, all else.
+fn judge(
+    server: &mut Server,
+    keys: &Keyspace,
+    client_key: usize,
+    entry: &'static Entry,
+    args: Args<'_>,
+    refused: u32,
+) -> Result<&'static Entry, Refusal> {
+    use gate::state::{IN_TRANSACTION, RESTRICTED, UNAUTHENTICATED};
+    let is_never_queued = entry.command.has(flag::NO_MULTI) && refused & IN_TRANSACTION != 0;
+    if refused & RESTRICTED != 0 && refused & UNAUTHENTICATED == 0 && !is_never_queued {
+        let is_queuing = server.clients[client_key].transaction.is_some();
+        let context = if is_queuing { Context::Multi } else { Context::Toplevel };
+        if let Err(denied) = login::permit(server, keys, client_key, entry, args, context) {
+            let error = gate::no_permission(&server.clients[client_key].user, entry, denied);
+            return Err(reject(server, entry, error));
         }
+    }
+    match refused & !RESTRICTED {
+        0 => Ok(entry),
+        IN_TRANSACTION if !is_never_queued => Err(Refusal::Queued(entry)),
         refused => {
             let error = gate::refusal(refused, entry, server.log.error());
             Err(reject(server, entry, error))

@@ -1,5 +1,6 @@
 //! May this command run now? One place for every origin; the common case is one test of a bit mask.
 
+use super::acl::{Denied, User};
 use super::command::{Entry, flag};
 use super::error::Error;
 use crate::resp::Args;
@@ -17,6 +18,8 @@ pub mod state {
     pub const IN_TRANSACTION: u32 = 1 << 3;
     /// The client listens to channels in RESP2, where replies could not be told from messages.
     pub const SUBSCRIBED: u32 = 1 << 4;
+    /// The client's user may not do everything: its permissions must be asked.
+    pub const RESTRICTED: u32 = 1 << 5;
     /// The last background save has failed.
     pub const SAVE_ERROR: u32 = 1 << 10;
 }
@@ -25,7 +28,7 @@ pub mod state {
 pub fn refused_in(flags: u32) -> u32 {
     let mut refused = 0;
     if flags & flag::NO_AUTH == 0 {
-        refused |= state::UNAUTHENTICATED;
+        refused |= state::UNAUTHENTICATED | state::RESTRICTED;
     }
     if flags & flag::LOADING == 0 {
         refused |= state::LOADING;
@@ -70,6 +73,37 @@ pub fn refusal(states: u32, entry: &Entry, disk_error: Option<&str>) -> Error {
     }
 }
 
+/// The error for what a user may not do.
+pub fn no_permission(user: &User, entry: &Entry, denied: Denied) -> Error {
+    match denied {
+        Denied::Command => Error::Bytes(
+            [
+                b"NOPERM User ",
+                user.name(),
+                b" has no permissions to run the '",
+                entry.full_name.as_bytes(),
+                b"' command",
+            ]
+            .concat(),
+        ),
+        Denied::Key(_) => Error::Static("NOPERM No permissions to access a key"),
+        Denied::Channel(_) => Error::Static("NOPERM No permissions to access a channel"),
+    }
+}
+
+/// The error for what a user may not do any more when EXEC comes.
+pub fn no_permission_now(denied: Denied) -> Error {
+    let reason = match denied {
+        Denied::Command => "no permission to execute the command or subcommand",
+        Denied::Key(_) => "no permission to touch the specified keys",
+        Denied::Channel(_) => "no permission to access one of the channels used as arguments",
+    };
+    Error::Text(format!(
+        "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC \
+         call. This command is no longer allowed for the following reason: {reason}"
+    ))
+}
+
 /// Redis shows at most this much of what a client sent in an error.
 const SHOWN: usize = 128;
 
@@ -94,12 +128,12 @@ pub fn unknown_command(args: Args<'_>) -> Error {
 }
 
 /// The error for the second word of a container that is none of its subcommands.
-fn unknown_subcommand(container: &Entry, name: &[u8]) -> Error {
-    let mut text = b"ERR unknown subcommand '".to_vec();
-    text.extend_from_slice(&name[..name.len().min(SHOWN)]);
-    let help = container.command.name.to_ascii_uppercase();
-    text.extend_from_slice(format!("'. Try {help} HELP.").as_bytes());
-    Error::Bytes(text)
+fn unknown_subcommand(args: Args<'_>) -> Error {
+    let name = args.get(1);
+    let shown = &name[..name.len().min(SHOWN)];
+    // The container may have been given another name.
+    let container = args.get(0).to_ascii_uppercase();
+    Error::Bytes([b"ERR unknown subcommand '", shown, b"'. Try ", &container, b" HELP."].concat())
 }
 
 /// The command that `args` call: a container's subcommand, if they name one at all. None if the
@@ -116,7 +150,7 @@ pub fn subcommand(entry: &'static Entry, args: Args<'_>) -> Option<&'static Entr
 #[inline]
 pub fn resolve(entry: &'static Entry, args: Args<'_>) -> Result<&'static Entry, Error> {
     let found = subcommand(entry, args);
-    let entry = found.ok_or_else(|| unknown_subcommand(entry, args.get(1)))?;
+    let entry = found.ok_or_else(|| unknown_subcommand(args))?;
     if !entry.command.takes(args.len()) {
         return Err(Error::arity(&entry.full_name));
     }

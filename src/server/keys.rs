@@ -57,21 +57,40 @@ pub fn find(command: &Command, args: Args<'_>) -> Result<Vec<Key>, Invalid> {
     }
 }
 
+/// The keys among `args` for which a user needs permission: also where some specification does not
+/// fit the arguments, those that the others find. Redis has none of them then, and so lets
+/// everybody PFMERGE into any one key.
+pub fn find_guarded(command: &Command, args: Args<'_>) -> Vec<Key> {
+    find(command, args).unwrap_or_else(|Invalid| {
+        let mut found = Vec::new();
+        for keys in command.keys.iter().filter(|keys| !keys.is_not_key()) {
+            // That it does not fit is no reason to overlook the others.
+            let _ = by_specification(keys, args, &mut found);
+        }
+        found
+    })
+}
+
 fn by_specifications(command: &Command, args: Args<'_>) -> Result<Vec<Key>, Invalid> {
     let mut found = Vec::new();
     for keys in command.keys.iter().filter(|keys| !keys.is_not_key()) {
-        let Some(first) = first_key(keys.begin, args)? else { continue };
-        let (first, last, step) = range(keys.find, first, args)?;
-        if first > last || last >= args.len() {
-            return Err(Invalid);
-        }
-        let indexes = (first..=last).step_by(step.max(1));
-        found.extend(indexes.map(|index| Key { index, flags: keys.flags }));
+        by_specification(keys, args, &mut found)?;
         if keys.is_incomplete() {
             return Err(Invalid);
         }
     }
     Ok(found)
+}
+
+fn by_specification(keys: &Keys, args: Args<'_>, found: &mut Vec<Key>) -> Result<(), Invalid> {
+    let Some(first) = first_key(keys.begin, args)? else { return Ok(()) };
+    let (first, last, step) = range(keys.find, first, args)?;
+    if first > last || last >= args.len() {
+        return Err(Invalid);
+    }
+    let indexes = (first..=last).step_by(step.max(1));
+    found.extend(indexes.map(|index| Key { index, flags: keys.flags }));
+    Ok(())
 }
 
 /// The argument a specification begins at; none if its word is not there.

@@ -58,6 +58,24 @@ fn keys_behind_a_word() {
 }
 
 #[test]
+fn no_key_is_overlooked_because_others_do_not_fit() {
+    let guarded = |command: &Command, line: &str| -> Vec<usize> {
+        let args: OwnedArgs = line.split(' ').collect();
+        find_guarded(command, args.args()).iter().map(|key| key.index).collect()
+    };
+    let rest = Keys { begin: Begin::Index(2), ..range_to(-1, 1, 0) };
+    let pfmerge = row(Box::leak(Box::new([ONE, rest])));
+    assert_eq!(found(&pfmerge, "pfmerge a"), Err(Invalid));
+    assert_eq!(guarded(&pfmerge, "pfmerge a"), [1]);
+    assert_eq!(guarded(&pfmerge, "pfmerge a b c"), [1, 2, 3]);
+    let count = Find::Count { at: 0, first: 1, step: 1 };
+    let counted = Keys { begin: Begin::Index(2), find: count, ..ONE };
+    let zunionstore = row(Box::leak(Box::new([ONE, counted])));
+    assert_eq!(guarded(&zunionstore, "zunionstore a 9 b"), [1]);
+    assert_eq!(guarded(&zunionstore, "zunionstore a 1 b"), [1, 3]);
+}
+
+#[test]
 fn keys_that_are_counted() {
     let count = Find::Count { at: 0, first: 1, step: 1 };
     let zunion = Box::leak(Box::new([Keys { find: count, ..ONE }]));

@@ -5,7 +5,7 @@ use super::client::Client;
 use super::command::flag;
 use super::ctx::Origin;
 use super::execute::{Request, execute};
-use super::{Server, gate};
+use super::{Server, gate, login};
 use crate::persist::aof::{Loader, Step};
 use crate::persist::files::{FileReader, Files, Open, reason};
 use crate::persist::rdb;
@@ -109,7 +109,9 @@ pub struct LoadingInfo {
 impl Loading {
     /// From now on the instance is loading: clients are told so, and nothing expires.
     pub fn begin(server: &mut Server, keys: &mut Keyspace, source: Source) -> Loading {
-        let client = Client::new(0, None, keys.now_ms / 1000, true);
+        // The file may hold whatever anybody was ever allowed to do.
+        let user = login::server_user(server.commands);
+        let client = Client::new(0, None, keys.now_ms / 1000, user);
         let client_key = server.clients.insert(Box::new(client));
         server.state |= gate::state::LOADING;
         keys.expiry_enabled = false;
@@ -204,7 +206,9 @@ fn run_one(
     args: Args<'_>,
     out: &mut Reply,
 ) -> Result<(), String> {
-    let Some(entry) = server.commands.find(args.get(0)) else {
+    // We write commands under their own names; Redis writes them as they were called.
+    let own = server.commands.find_original(args.get(0));
+    let Some(entry) = own.or_else(|| server.commands.find(args.get(0))) else {
         return Err(format!("Unknown command '{}'", String::from_utf8_lossy(args.get(0))));
     };
     let request = Request { args, entry: Some(entry), verbatim: None };

@@ -1,6 +1,7 @@
 //! Puts the parts in order: the tick, the gate, execution, effects. The subsystems themselves are
 //! passive; only here is decided what happens when.
 
+pub mod acl;
 pub mod apply;
 pub mod blocking;
 pub mod client;
@@ -9,6 +10,7 @@ pub mod command;
 pub mod config;
 pub mod connections;
 pub mod ctx;
+pub mod declarations;
 pub mod effects;
 pub mod error;
 pub mod execute;
@@ -22,9 +24,11 @@ pub mod listeners;
 pub mod loading;
 pub mod log;
 pub mod logging;
+pub mod login;
 pub mod notify;
 pub mod process;
 pub mod pubsub;
+pub mod redact;
 pub mod slowlog;
 pub mod snapshot;
 pub mod start;
@@ -36,6 +40,7 @@ use crate::base::clock::Clock;
 use crate::base::rng::Rng;
 use crate::persist::aof;
 use crate::store::Keyspace;
+use acl::Acl;
 use blocking::Blocking;
 use client::Client;
 use command::CommandTable;
@@ -70,6 +75,8 @@ pub struct Server {
     /// Keys of clients that were told to close while others had their turn; the loop, which does
     /// not look at idle clients, closes them at the end of the tick.
     pub doomed: Vec<usize>,
+    /// Who there is, and what they may do.
+    pub acl: Acl,
     pub stats: Stats,
     pub effects: Effects,
     /// Clients that wait for keys.
@@ -145,7 +152,10 @@ impl Instance {
         let mut keys = Keyspace::new(config.databases as usize, rng.next_u64(), now_ms);
         keys.access.set_lfu(apply::lfu(&config));
         notify::listen(config.notify_keyspace_events, &mut keys);
+        let mut acl = Acl::new(commands);
+        login::set_default_password(&mut acl, &config.requirepass, commands);
         let server = Server {
+            acl,
             stats: Stats::new(commands.ids()),
             config,
             commands,

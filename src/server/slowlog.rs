@@ -1,6 +1,8 @@
 //! Commands that took long, for SLOWLOG: the last of them, with their arguments cut short.
 
 use super::client::Client;
+use super::command::Entry;
+use super::redact::redacted;
 use crate::resp::Args;
 use std::collections::VecDeque;
 
@@ -44,12 +46,20 @@ impl Slowlog {
 
     /// Adds a command; the oldest go if there are more than `most`.
     #[cold]
-    pub fn add(&mut self, args: Args<'_>, took_us: u64, at_s: i64, client: &Client, most: u64) {
+    pub fn add(
+        &mut self,
+        entry: &Entry,
+        args: Args<'_>,
+        took_us: u64,
+        at_s: i64,
+        client: &Client,
+        most: u64,
+    ) {
         let slow = Slow {
             id: self.next_id,
             at_s,
             took_us,
-            args: shortened(args),
+            args: shortened(redacted(args, entry)),
             peer: client.peer(),
             client_name: client.name.clone(),
         };
@@ -59,11 +69,12 @@ impl Slowlog {
     }
 }
 
-fn shortened(args: Args<'_>) -> Vec<Box<[u8]>> {
-    let all = if args.len() <= MOST_ARGS { args.len() } else { MOST_ARGS - 1 };
-    let mut kept: Vec<Box<[u8]>> = args.first(all).iter().map(shortened_arg).collect();
-    if all < args.len() {
-        kept.push(format!("... ({} more arguments)", args.len() - all).into_bytes().into());
+fn shortened<'a>(args: impl ExactSizeIterator<Item = &'a [u8]>) -> Vec<Box<[u8]>> {
+    let given = args.len();
+    let all = if given <= MOST_ARGS { given } else { MOST_ARGS - 1 };
+    let mut kept: Vec<Box<[u8]>> = args.take(all).map(shortened_arg).collect();
+    if all < given {
+        kept.push(format!("... ({} more arguments)", given - all).into_bytes().into());
     }
     kept
 }
@@ -80,9 +91,11 @@ fn shortened_arg(arg: &[u8]) -> Box<[u8]> {
 mod tests {
     use super::*;
     use crate::resp::parse::OwnedArgs;
+    use crate::server::acl::Acl;
+    use crate::server::command::{Command, CommandTable};
 
     fn texts(args: &OwnedArgs) -> Vec<String> {
-        let kept = shortened(args.args());
+        let kept = shortened(args.args().iter());
         kept.iter().map(|arg| String::from_utf8_lossy(arg).into_owned()).collect()
     }
 
@@ -101,12 +114,14 @@ mod tests {
     #[test]
     fn the_oldest_go() {
         let mut log = Slowlog::default();
-        let client = Client::new(1, None, 0, true);
+        let table = CommandTable::new(&[&[Command { name: "ping", ..Command::BASE }]]);
+        let client = Client::new(1, None, 0, Acl::new(table).default_user().clone());
         let command: OwnedArgs = ["ping"].iter().collect();
-        (0..5).for_each(|n| log.add(command.args(), n, 0, &client, 3));
+        let entry = table.find(b"ping").unwrap();
+        (0..5).for_each(|n| log.add(entry, command.args(), n, 0, &client, 3));
         let ids: Vec<u64> = log.iter().map(|slow| slow.id).collect();
         assert_eq!(ids, [4, 3, 2]);
-        log.add(command.args(), 9, 0, &client, 0);
+        log.add(entry, command.args(), 9, 0, &client, 0);
         assert!(log.is_empty());
     }
 }

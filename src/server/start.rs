@@ -3,9 +3,9 @@
 
 use super::config::{GOREDIS_VERSION, REDIS_VERSION, Start};
 use super::loading::{Loading, RdbFile, Source};
-use super::process::PidFile;
+use super::process::{self, PidFile};
 use super::tick::EventLoop;
-use super::{Instance, apply, command::CommandTable, log as server_log, logging, process};
+use super::{Instance, apply, command::CommandTable, declarations, log as server_log, logging};
 use crate::base::clock::Clock;
 use crate::persist::aof::{Loader, Options};
 use crate::persist::files::Files;
@@ -20,6 +20,14 @@ pub const FAILED: u8 = 1;
 /// Runs a server until it is shut down; returns the process's exit code. `files` is how the
 /// append-only file reaches the disk.
 pub fn serve(start: Start, commands: &'static CommandTable, files: Arc<dyn Files>) -> u8 {
+    let commands = match declarations::read(&start.config, commands) {
+        Ok(commands) => commands,
+        // As all that is wrong with the configuration: before there is a log.
+        Err(error) => {
+            eprint!("{error}");
+            return FAILED;
+        }
+    };
     logging::start(&start.config.logfile, start.config.loglevel);
     install_panic_report();
     report_crashes(&start);
@@ -101,6 +109,7 @@ pub fn prepare(
     apply::fit_max_clients(&mut config)?;
     let mut instance = Instance::new(config, commands, Clock::system());
     instance.server.config_file = config_file;
+    declarations::load_users(&mut instance.server)?;
     let mut eventloop = EventLoop::new(instance).map_err(|e| format!("Can't poll: {e}"))?;
     eventloop.listen()?;
     let port = eventloop.instance().server.listeners.port();

@@ -27,7 +27,6 @@ pub struct Stats {
     pub bytes_out: u64,
     pub reads: u64,
     pub writes: u64,
-    pub acl_denied_auth: u64,
     pub query_buffer_disconnections: u64,
     pub output_buffer_disconnections: u64,
     pub peak_memory: u64,

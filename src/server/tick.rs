@@ -298,8 +298,8 @@ impl EventLoop {
         let token = Token(slot.key() | (id as u32 as usize) << 32);
         match Conn::new(stream, self.poll.registry(), token) {
             Ok(conn) => {
-                let authenticated = server.config.requirepass.is_empty();
-                slot.insert(Box::new(Client::new(id, Some(conn), now_s, authenticated)));
+                let user = server.acl.default_user().clone();
+                slot.insert(Box::new(Client::new(id, Some(conn), now_s, user)));
                 server.next_client_id += 1;
                 server.stats.connections += 1;
                 self.connected += 1;
@@ -467,7 +467,7 @@ impl EventLoop {
         batch.commands.clear();
         batch.spans.clear();
         let server = &self.instance.server;
-        let authenticated = server.clients[key].authenticated;
+        let authenticated = !server.clients[key].needs_auth();
         let limits = Limits { max_bulk: server.config.proto_max_bulk_len, authenticated };
         // A client's first AUTH changes the limits for what follows it.
         let most = if authenticated { BATCH } else { 1 };

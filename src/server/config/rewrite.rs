@@ -137,7 +137,7 @@ impl ConfigFile {
     /// Makes the lines of a directive say what is configured.
     fn bring_up(&mut self, row: &'static Directive, config: &Config, options: RewriteOptions) {
         let lines = match (row.name, options.users) {
-            ("user", Some(users)) => users.to_vec(),
+            ("user", Some(users)) => users.iter().map(|line| quoted(line)).collect(),
             // What they declare is not changed at run time.
             _ if row.is_declaration() => return,
             _ => (row.lines)(config, &row.kind),
@@ -237,6 +237,12 @@ impl ConfigFile {
         }
         text
     }
+}
+
+/// A line of words without blanks in them, each such that it is read back.
+fn quoted(line: &[u8]) -> Vec<u8> {
+    let words = line.split(|&byte| byte == b' ').map(words::quote_if_needed);
+    words.collect::<Vec<_>>().join(&b' ')
 }
 
 fn is_retired(name: &[u8]) -> bool {

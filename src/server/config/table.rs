@@ -310,14 +310,14 @@ group "Security";
     /// A user and what they may do, in the words of ACL SETUSER.
     "user" => user: Vec<Declaration> = Vec::new(),
         Kind::Declaration { syntax: "name [rule ...]", min: 1, max: usize::MAX },
-        START.secret().refused();
+        START.secret();
     /// File with the users, instead of `user` lines.
-    "aclfile" => aclfile: String = String::new(), TEXT, START.refused();
+    "aclfile" => aclfile: String = String::new(), TEXT, START;
     /// Refused commands and logins that ACL LOG remembers.
-    "acllog-max-len" => acllog_max_len: u64 = 128, number(0, LONG), RUN.no_effect();
+    "acllog-max-len" => acllog_max_len: u64 = 128, number(0, LONG), RUN;
     /// Whether a new user may use all channels or none.
     "acl-pubsub-default" => acl_pubsub_default: AclPubsubDefault = AclPubsubDefault::Resetchannels,
-        Kind::Choice(AclPubsubDefault::NAMES), RUN.no_effect();
+        Kind::Choice(AclPubsubDefault::NAMES), RUN;
     /// Who may use DEBUG.
     "enable-debug-command" => enable_debug_command: Allowed = Allowed::No,
         Kind::Choice(Allowed::NAMES), START;
@@ -329,7 +329,7 @@ group "Security";
         Kind::Choice(Allowed::NAMES), START;
     /// Gives a command another name; `""` takes it away.
     "rename-command" => rename_command: Vec<Declaration> = Vec::new(),
-        Kind::Declaration { syntax: "command name", min: 2, max: 2 }, START.refused();
+        Kind::Declaration { syntax: "command name", min: 2, max: 2 }, START;
     /// Whose serialized values RESTORE and loading check through and through.
     "sanitize-dump-payload" => sanitize_dump_payload: SanitizeDumpPayload =
         SanitizeDumpPayload::No, Kind::Choice(SanitizeDumpPayload::NAMES), RUN.no_effect();

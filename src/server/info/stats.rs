@@ -61,10 +61,11 @@ pub fn write(lines: &mut Lines, source: Source<'_>) {
     lines.field("client_output_buffer_limit_disconnections", stats.output_buffer_disconnections);
     lines.field("reply_buffer_shrinks", 0);
     lines.field("reply_buffer_expands", 0);
-    lines.field("acl_access_denied_auth", stats.acl_denied_auth);
-    lines.field("acl_access_denied_cmd", 0);
-    lines.field("acl_access_denied_key", 0);
-    lines.field("acl_access_denied_channel", 0);
+    let denied = server.acl.denied();
+    lines.field("acl_access_denied_auth", denied.auth);
+    lines.field("acl_access_denied_cmd", denied.command);
+    lines.field("acl_access_denied_key", denied.key);
+    lines.field("acl_access_denied_channel", denied.channel);
 }
 
 fn kilobytes(rate: &Rate) -> String {

@@ -8,7 +8,7 @@ use crate::server::error::Error;
 /// Handler of every container's HELP.
 pub fn help(ctx: &mut Ctx) -> Result<(), Error> {
     let name = ctx.entry.full_name.split('|').next().unwrap_or_default();
-    let Some(container) = ctx.server.commands.find(name.as_bytes()) else {
+    let Some(container) = ctx.server.commands.find_original(name.as_bytes()) else {
         return Err(Error::SYNTAX);
     };
     let lines = lines(container.command);
