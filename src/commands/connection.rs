@@ -8,6 +8,7 @@ use crate::server::command::{Command, Group, flag::*};
 use crate::server::config::REDIS_VERSION;
 use crate::server::ctx::Ctx;
 use crate::server::error::Error;
+use crate::server::tracking;
 
 /// The only user there is.
 pub const DEFAULT_USER: &str = "default";
@@ -263,6 +264,7 @@ fn reset(ctx: &mut Ctx) -> Result<(), Error> {
     let server = &mut *ctx.server;
     let client = &mut server.clients[ctx.client_key];
     server.pubsub.forget_client(ctx.client_key, client);
+    tracking::stop(server, ctx.keys, ctx.client_key);
     let open = ctx.server.config.requirepass.is_empty();
     ctx.client().reset(open);
     ctx.out.set_resp3(false);

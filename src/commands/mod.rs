@@ -2,6 +2,7 @@
 
 pub mod bitmap;
 mod client;
+mod client_tracking;
 pub mod command;
 pub mod config;
 pub mod connection;

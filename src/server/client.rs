@@ -3,6 +3,7 @@
 use super::blocking::Blocked;
 use super::gate::state;
 use super::pubsub::Subscriptions;
+use super::tracking::Mode;
 use super::transactions::{Transaction, Watch};
 use crate::net::conn::Conn;
 use crate::resp::parse::Partial;
@@ -74,6 +75,8 @@ pub struct Client {
     pub watch: Option<Box<Watch>>,
     /// What it listens to; none if nothing.
     pub subscriptions: Option<Box<Subscriptions>>,
+    /// What CLIENT TRACKING turned on; none if off.
+    pub tracking: Option<Box<Mode>>,
     /// It is in the loop's list of clients to go on with.
     pub scheduled: bool,
     /// It is in the loop's list of clients whose output is to be sent.
@@ -112,6 +115,7 @@ impl Client {
             transaction: None,
             watch: None,
             subscriptions: None,
+            tracking: None,
             scheduled: false,
             has_output: false,
         };
@@ -130,6 +134,7 @@ impl Client {
         when(!self.authenticated, state::UNAUTHENTICATED)
             | when(self.transaction.is_some(), state::IN_TRANSACTION)
             | when(self.subscriptions.is_some() && !self.resp3, state::SUBSCRIBED)
+            | when(self.tracking.as_ref().is_some_and(|mode| !mode.broadcast), state::TRACKED)
     }
 
     /// `ip:port` of the other side. Asked of the system each time, as it is seldom wanted and

@@ -17,6 +17,9 @@ pub mod state {
     pub const IN_TRANSACTION: u32 = 1 << 3;
     /// The client listens to channels in RESP2, where replies could not be told from messages.
     pub const SUBSCRIBED: u32 = 1 << 4;
+    /// Of a client: what it reads is remembered, as its cache may hold it. Of the server: some
+    /// client tracks. Refuses nothing.
+    pub const TRACKED: u32 = 1 << 9;
 }
 
 /// The states in which a command with these flags is refused.

@@ -29,6 +29,7 @@ pub mod slowlog;
 pub mod start;
 pub mod stats;
 pub mod tick;
+pub mod tracking;
 pub mod transactions;
 
 use crate::base::clock::Clock;
@@ -51,6 +52,7 @@ use slab::Slab;
 use slowlog::Slowlog;
 use stats::Stats;
 use std::path::PathBuf;
+use tracking::Tracking;
 use transactions::Watchers;
 
 /// Everything a command can reach: the data, and the server around it. Two halves, so that a
@@ -75,6 +77,8 @@ pub struct Server {
     /// Clients that watch keys.
     pub watchers: Watchers,
     pub pubsub: PubSub,
+    /// Clients that cache what they read.
+    pub tracking: Tracking,
     pub slowlog: Slowlog,
     pub log: Log,
     pub free: Free,
@@ -151,6 +155,7 @@ impl Instance {
             blocking: Blocking::default(),
             watchers: Watchers::default(),
             pubsub: PubSub::default(),
+            tracking: Tracking::new(rng.next_u64()),
             slowlog: Slowlog::default(),
             log: Log::default(),
             free: Free::new(),

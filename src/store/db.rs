@@ -7,7 +7,7 @@
 
 use super::access::Access;
 use super::event::{Events, class};
-use super::interest::Interests;
+use super::interest::{Cause, Interests};
 use super::record::{NewValue, Record, View};
 use super::table::{Due, Records};
 use crate::base::hash::Seed;
@@ -208,7 +208,7 @@ impl Keyspace {
         self.expired += 1;
         self.events.push(self.current, class::EXPIRED, "expired", &key);
         self.expired_untold.push(Expired { db: self.current, key, fields: Vec::new() });
-        self.discard(place);
+        self.discard(place, Cause::Time);
     }
 
     /// The time by which fields of hashes are due or not ([`Hash::at`](crate::types::hash::Hash)),
@@ -240,7 +240,7 @@ impl Keyspace {
         self.events.push(self.current, class::HASH, "hexpired", &key);
         self.events.push(self.current, class::GENERIC, "del", &key);
         self.expired_untold.push(Expired { db: self.current, key, fields: Vec::new() });
-        self.discard(place);
+        self.discard(place, Cause::Time);
     }
 
     /// Takes fields that are due out of a hash that keeps others, as `take` gives them.
@@ -256,7 +256,7 @@ impl Keyspace {
             return;
         }
         self.db_mut().value_changed(place);
-        self.note_change(place);
+        self.note_change(place, Cause::Time);
         let key: Box<[u8]> = self.db().view(place).key().into();
         self.expired_fields += fields.len() as u64;
         self.events.push(self.current, class::HASH, "hexpired", &key);
@@ -306,15 +306,19 @@ impl Keyspace {
 
     /// Notes that a key has changed for those who wait for it or watch it.
     #[inline]
-    fn note_change(&mut self, place: Place) {
+    fn note_change(&mut self, place: Place, cause: Cause) {
         if !self.interests.is_empty() {
             let key = self.dbs[self.current].view(place).key();
-            self.interests.note(self.current, key);
+            self.interests.note(self.current, key, cause);
         }
     }
 
-    fn discard(&mut self, place: Place) {
-        self.note_change(place);
+    fn discard(&mut self, place: Place, cause: Cause) {
+        self.note_change(place, cause);
+        self.discard_unnoted(place);
+    }
+
+    fn discard_unnoted(&mut self, place: Place) {
         if let Some(object) = self.db_mut().take(place).free() {
             self.free(object);
         }
@@ -499,19 +503,20 @@ impl Keyspace {
         let mut copy = self.db_mut().update(place, |record| record.copied(to));
         copy.set_access(self.access.fresh());
         self.dbs[db].put(self.seed.hash(to), copy);
-        self.interests.note(db, to);
+        self.interests.note(db, to, Cause::Command);
         self.events.push(db, class::NEW, "new", to);
         self.events.push(db, class::GENERIC, "copy_to", to);
         self.dirty += 1;
         Transfer::Done
     }
 
-    /// Makes sure that a database does not have a key; false if it does and may not lose it.
+    /// Makes sure that a database does not have a key; false if it does and may not lose it. Another
+    /// one takes its place, whose coming is what is noted.
     fn vacate(&mut self, db: usize, key: &[u8], replace: bool) -> bool {
         let selected = std::mem::replace(&mut self.current, db);
         let place = self.locate(key);
         if let Some(place) = place.filter(|_| replace) {
-            self.discard(place);
+            self.discard_unnoted(place);
         }
         self.current = selected;
         place.is_none() || replace
@@ -526,7 +531,7 @@ impl Keyspace {
         events: [&'static str; 2],
     ) -> Transfer {
         let Some(place) = self.locate(from) else { return Transfer::Missing };
-        self.note_change(place);
+        self.note_change(place, Cause::Command);
         let mut record = self.db_mut().take(place);
         if self.touch {
             record.set_access(self.access.touched(record.access()));
@@ -535,7 +540,7 @@ impl Keyspace {
             record = record.renamed(to);
         }
         self.dbs[db].put(self.seed.hash(to), record);
-        self.interests.note(db, to);
+        self.interests.note(db, to, Cause::Command);
         self.events.push(db, class::NEW, "new", to);
         self.notify(class::GENERIC, events[0], from);
         self.events.push(db, class::GENERIC, events[1], to);
@@ -557,9 +562,9 @@ impl Keyspace {
         let old = std::mem::replace(&mut self.dbs[db], empty);
         let keys = old.len();
         self.dirty += keys as u64;
+        let had = |key: &[u8]| old.find(self.seed.hash(key), key).is_some();
+        self.interests.note_all(db, had);
         if keys > 0 {
-            let had = |key: &[u8]| old.find(self.seed.hash(key), key).is_some();
-            self.interests.note_all(db, had);
             self.garbage.push(Garbage::Database(old));
         }
         keys
@@ -786,7 +791,7 @@ impl Edit<'_> {
         // The place is gone before the guard is.
         self.changed = false;
         self.keys.dirty += 1;
-        self.keys.discard(self.place);
+        self.keys.discard(self.place, Cause::Command);
     }
 
     /// Removes a collection from which the last element was taken.
@@ -836,7 +841,7 @@ impl Drop for Edit<'_> {
         if self.changed {
             self.keys.dirty += 1;
             self.keys.db_mut().value_changed(self.place);
-            self.keys.note_change(self.place);
+            self.keys.note_change(self.place, Cause::Command);
         }
     }
 }
