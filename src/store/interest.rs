@@ -226,8 +226,7 @@ mod tests {
         interests.note(1, b"", Cause::Time);
         interests.note(1, b"a", Cause::Time);
         let changes = interests.take_all().unwrap();
-        let expected =
-            [("a", Cause::Command), ("", Cause::Time), ("a", Cause::Time)];
+        let expected = [("a", Cause::Command), ("", Cause::Time), ("a", Cause::Time)];
         assert_eq!(text(&changes), expected.map(|(key, cause)| (key.to_string(), cause)));
         assert!(!changes.flushed);
         interests.reuse(changes);

@@ -15,9 +15,7 @@ impl EventLoop {
     #[inline]
     pub(super) fn has_news(&self) -> bool {
         let Instance { server, keys } = &self.instance;
-        keys.interests.has_changes()
-            || server.blocking.has_released()
-            || self.has_messages()
+        keys.interests.has_changes() || server.blocking.has_released() || self.has_messages()
     }
 
     /// Serves clients that wait for keys which have changed, in the order in which they came, and

@@ -152,6 +152,8 @@ impl Tracking {
     fn tell(&mut self, clients: &mut Clients, changes: &Changes, current: Option<usize>) {
         for (key, cause) in changes.iter() {
             // What time does is nobody's own doing, also where a command of the client found it.
+            // (Redis tells those who broadcast, but not those whose reads are remembered: they may
+            // keep a reply to another command that read the key.)
             let by = current.filter(|_| cause == Cause::Command);
             if !self.prefixes.is_empty() {
                 self.prefixes.note(key, by);

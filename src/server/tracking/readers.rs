@@ -205,7 +205,7 @@ mod tests {
                 }
                 prop_assert_eq!(readers.keys(), model.len());
                 prop_assert_eq!(readers.items(), model.values().map(BTreeSet::len).sum::<usize>());
-                let random = readers.random(&mut Rng::new(1));
+                let random = readers.random(&mut Rng::from_seed(1));
                 prop_assert_eq!(random.is_some(), !model.is_empty());
                 prop_assert!(random.is_none_or(|key| model.contains_key(&*key)));
             }
