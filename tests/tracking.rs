@@ -15,10 +15,10 @@ mod tracking {
 
 use goredis::base::rng::Rng;
 use goredis::resp::read::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use support::run::referee;
-use support::{Conn, Options, Server};
+use support::{Conn, Options, Server, encode, wait_until_eq};
 use tracking::cache::{Client, PLANS, Tally};
 use tracking::commands::{Args, Generator};
 
@@ -178,11 +178,85 @@ fn no_change_of_a_cached_key_is_missed() {
 /// The checker is worth something: it finds a client that does not listen at times.
 #[test]
 fn a_missed_change_is_found() {
-    for index in 0..PLANS.len() {
+    for (index, plan) in PLANS.iter().enumerate() {
         let mut checker = Checker::new(7 + index as u64);
         checker.clients[index].deaf = Some(5);
-        let what = checker.run(20_000).expect_err(PLANS[index].name);
-        let begin = format!("{}: missed that", PLANS[index].name);
+        let what = checker.run(20_000).expect_err(plan.name);
+        let begin = format!("{}: missed that", plan.name);
         assert!(what.starts_with(&begin), "{what}");
     }
+}
+
+fn words(line: &str) -> Vec<u8> {
+    encode(&line.split(' ').collect::<Vec<_>>())
+}
+
+/// Each message comes behind the reply of the command that caused it, not behind all that were
+/// sent at once.
+#[test]
+fn messages_come_between_the_replies_of_a_pipeline() {
+    let server = Server::start(Options::new_or_referee());
+    let mut conn = server.connect();
+    conn.command(&["HELLO", "3"]);
+    conn.command(&["CLIENT", "TRACKING", "ON"]);
+    let lines = ["GET k", "SET k 1", "GET k", "MULTI", "DEL k", "GET k", "EXEC", "SET k 2", "PING"];
+    conn.send(&lines.map(words).concat());
+    conn.expect_bytes(
+        b"_\r\n+OK\r\n>2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n$1\r\n1\r\n\
+          +OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:1\r\n_\r\n\
+          >2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n\
+          +OK\r\n>2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n+PONG\r\n",
+    );
+    if referee().is_some() {
+        // That is so for other messages since 7.2.
+        return;
+    }
+    conn.command(&["SUBSCRIBE", "ch"]);
+    conn.send(&["PUBLISH ch a", "PUBLISH ch b", "PING"].map(words).concat());
+    let message = |text: &str| format!(">3\r\n$7\r\nmessage\r\n$2\r\nch\r\n$1\r\n{text}\r\n");
+    let expected = format!(":1\r\n{}:1\r\n{}+PONG\r\n", message("a"), message("b"));
+    conn.expect_bytes(expected.as_bytes());
+}
+
+/// What is known of many keys goes away in small pieces when there may be fewer of them, while the
+/// server goes on answering.
+#[test]
+fn many_keys_are_forgotten_bit_by_bit() {
+    const KEYS: usize = 50_000;
+    let server = Server::start(Options::new_or_referee());
+    let (mut conn, mut control) = (server.connect(), server.connect());
+    conn.command(&["HELLO", "3"]);
+    conn.command(&["CLIENT", "TRACKING", "ON"]);
+    let mut args = vec!["EXISTS".to_string()];
+    args.extend((0..KEYS).map(|number| format!("key:{number}")));
+    assert_eq!(conn.command(&args), Value::Int(0));
+    assert_eq!(control.info("tracking_total_keys"), KEYS.to_string());
+    control.command(&["CONFIG", "SET", "tracking-table-max-keys", "10"]);
+    let mut told = BTreeSet::new();
+    while told.len() < KEYS - 10 {
+        let Value::Push(message) = conn.read() else { panic!("no message") };
+        let [_, Value::Array(keys)] = &message[..] else { panic!("{message:?}") };
+        assert!(told.insert(keys[0].bytes().unwrap().to_vec()), "told twice of {keys:?}");
+    }
+    wait_until_eq("10".to_string(), || control.info("tracking_total_keys"));
+    assert_eq!(control.info("tracking_total_items"), "10");
+    assert_eq!(conn.command(&["PING"]), Value::Simple(b"PONG".to_vec()));
+}
+
+/// Nothing is kept for clients of which none is left.
+#[test]
+fn the_last_one_who_leaves_takes_all_with_it() {
+    let server = Server::start(Options::new());
+    let (mut reader, mut listener) = (server.connect(), server.connect());
+    let mut control = server.connect();
+    reader.command(&["CLIENT", "TRACKING", "ON"]);
+    listener.command(&["CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "a"]);
+    reader.command(&["MGET", "a", "b", "c"]);
+    let fields = ["tracking_clients", "tracking_total_keys", "tracking_total_prefixes"];
+    let mut numbers = || fields.map(|field| control.info(field));
+    assert_eq!(numbers(), ["2", "3", "1"]);
+    drop(listener);
+    wait_until_eq(["1", "3", "0"].map(String::from), &mut numbers);
+    drop(reader);
+    wait_until_eq(["0", "0", "0"].map(String::from), &mut numbers);
 }

@@ -315,10 +315,10 @@ impl Keyspace {
 
     fn discard(&mut self, place: Place, cause: Cause) {
         self.note_change(place, cause);
-        self.discard_unnoted(place);
+        self.take_for_good(place);
     }
 
-    fn discard_unnoted(&mut self, place: Place) {
+    fn take_for_good(&mut self, place: Place) {
         if let Some(object) = self.db_mut().take(place).free() {
             self.free(object);
         }
@@ -510,13 +510,13 @@ impl Keyspace {
         Transfer::Done
     }
 
-    /// Makes sure that a database does not have a key; false if it does and may not lose it. Another
-    /// one takes its place, whose coming is what is noted.
+    /// Makes sure that a database does not have a key; false if it does and may not lose it.
+    /// Another one takes its place, whose coming is what is noted.
     fn vacate(&mut self, db: usize, key: &[u8], replace: bool) -> bool {
         let selected = std::mem::replace(&mut self.current, db);
         let place = self.locate(key);
         if let Some(place) = place.filter(|_| replace) {
-            self.discard_unnoted(place);
+            self.take_for_good(place);
         }
         self.current = selected;
         place.is_none() || replace

@@ -311,11 +311,8 @@ impl Client {
     /// Listens to all that has been said before now.
     pub fn drain(&mut self) -> Result<(), String> {
         self.conn.send(&encode(&["PING"]));
-        loop {
-            match self.conn.read() {
-                Value::Push(message) => self.hear(&message)?,
-                _ => break,
-            }
+        while let Value::Push(message) = self.conn.read() {
+            self.hear(&message)?;
         }
         if let Some((listener, _)) = &mut self.listener {
             listener.send(&encode(&["PING"]));

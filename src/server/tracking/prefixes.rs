@@ -102,8 +102,8 @@ mod tests {
     fn told(prefixes: &mut Prefixes) -> Vec<(Vec<String>, Vec<usize>)> {
         let mut told = Vec::new();
         prefixes.take_changes(|changed, clients| {
-            let name = |key: &Box<[u8]>| String::from_utf8(key.to_vec()).unwrap();
-            told.push((changed.keys().map(name).collect(), clients.iter().copied().collect()));
+            let names = changed.keys().map(|key| String::from_utf8(key.to_vec()).unwrap());
+            told.push((names.collect(), clients.iter().copied().collect()));
         });
         told
     }

@@ -140,6 +140,7 @@ impl Slot for Opened<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::rng::Rng;
     use proptest::prelude::*;
     use std::collections::{BTreeMap, BTreeSet};
 
