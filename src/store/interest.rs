@@ -18,6 +18,10 @@ pub enum Cause {
 /// Buffers larger than this are given back to the allocator instead of being kept, in bytes.
 const KEPT: usize = 64 * 1024;
 
+/// Names of one command's changed keys that are kept apart, in bytes: with more of them it is as
+/// if all keys had changed.
+const MOST: usize = 64 * 1024 * 1024;
+
 /// The names of all keys that changed, whatever their database, in the order of the changes. They
 /// lie one behind the other, so that noting one costs hardly more than copying it.
 #[derive(Default)]
@@ -25,12 +29,16 @@ pub struct Changes {
     names: Vec<u8>,
     /// Where each name ends, and what changed its key.
     ends: Vec<(usize, Cause)>,
-    /// Whole databases were emptied or exchanged, before the changes that are listed.
+    /// Any key may have changed, before the changes that are listed: databases were emptied or
+    /// exchanged.
     pub flushed: bool,
 }
 
 impl Changes {
     fn push(&mut self, key: &[u8], cause: Cause) {
+        if self.names.len() > MOST {
+            self.all_changed();
+        }
         self.names.extend_from_slice(key);
         self.ends.push((self.names.len(), cause));
     }
@@ -41,6 +49,12 @@ impl Changes {
             let name = &self.names[std::mem::replace(&mut start, end)..end];
             (name, cause)
         })
+    }
+
+    fn all_changed(&mut self) {
+        // What changed before is part of it.
+        self.clear();
+        self.flushed = true;
     }
 
     fn is_empty(&self) -> bool {
@@ -138,9 +152,7 @@ impl Interests {
     /// All keys of a database that satisfy `has` have changed.
     pub fn note_all(&mut self, db: usize, has: impl Fn(&[u8]) -> bool) {
         if self.hears_all {
-            // What changed before is part of it.
-            self.all.clear();
-            self.all.flushed = true;
+            self.all.all_changed();
         }
         for (key, interest) in self.keys[db].iter_mut() {
             if !interest.noted && has(key) {
@@ -237,6 +249,14 @@ mod tests {
         let changes = interests.take_all().unwrap();
         assert!(changes.flushed);
         assert_eq!(text(&changes), [("b".to_string(), Cause::Command)]);
+        interests.reuse(changes);
+        let long = vec![b'k'; MOST / 2];
+        for _ in 0..4 {
+            interests.note(0, &long, Cause::Command);
+        }
+        let changes = interests.take_all().unwrap();
+        assert!(changes.flushed);
+        assert_eq!(changes.iter().count(), 1);
         interests.note(0, b"nobody asks for it", Cause::Command);
         interests.hear_all(false);
         interests.note(0, b"after", Cause::Command);
