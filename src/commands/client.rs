@@ -1,5 +1,6 @@
 //! The subcommands of CLIENT.
 
+use super::client_tracking;
 use crate::base::number::parse_i64;
 use crate::server::blocking::Release;
 use crate::server::client::{Client, Closing, ReplyMode};
@@ -9,10 +10,10 @@ use crate::server::ctx::Ctx;
 use crate::server::error::Error;
 use crate::server::introspect::help;
 
-const ROW: Command = Command {
+pub const ROW: Command = Command {
     group: Group::Connection,
     categories: &["connection"],
-    flags: NOSCRIPT | LOADING | STALE,
+    flags: NOSCRIPT | LOADING | STALE | KEEPS_CACHING,
     arity: 2,
     ..Command::BASE
 };
@@ -21,6 +22,7 @@ const ROW: Command = Command {
 const TO_ALL_NODES: &[&str] = &["request_policy:all_nodes", "response_policy:all_succeeded"];
 
 pub const SUBCOMMANDS: &[Command] = &[
+    client_tracking::CACHING,
     Command {
         name: "getname",
         summary: "Returns the name of the connection",
@@ -28,11 +30,12 @@ pub const SUBCOMMANDS: &[Command] = &[
         handler: getname,
         ..ROW
     },
+    client_tracking::GETREDIR,
     Command {
         name: "help",
         summary: "Describes the subcommands",
         since: "5.0.0",
-        flags: LOADING | STALE,
+        flags: LOADING | STALE | KEEPS_CACHING,
         handler: help,
         ..ROW
     },
@@ -144,6 +147,8 @@ pub const SUBCOMMANDS: &[Command] = &[
         handler: setname,
         ..ROW
     },
+    client_tracking::TRACKING,
+    client_tracking::TRACKINGINFO,
     Command {
         name: "unblock",
         summary: "Ends the waiting of a connection, as if its time were up or with an error",

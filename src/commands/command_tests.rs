@@ -94,7 +94,8 @@ fn list_filters() {
     let mut run = Run::new();
     assert_eq!(run.run("command list filterby pattern GET"), "*1\r\n$3\r\nget\r\n");
     let reply = run.run("command list filterby pattern c*|*o");
-    assert_eq!(bulks(&reply), ["client|info", "client|setinfo", "command|info"]);
+    let infos = ["client|info", "client|setinfo", "client|trackinginfo", "command|info"];
+    assert_eq!(bulks(&reply), infos);
     let admin = run.run("command list filterby aclcat ADMIN");
     assert!(bulks(&admin).contains(&"client|kill"), "{admin}");
     assert!(!bulks(&admin).contains(&"client|id"), "{admin}");

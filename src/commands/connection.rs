@@ -9,7 +9,7 @@ use crate::server::command::{Command, Group, flag::*};
 use crate::server::config::REDIS_VERSION;
 use crate::server::ctx::{Ctx, Origin};
 use crate::server::error::Error;
-use crate::server::{login, redact};
+use crate::server::{login, redact, tracking};
 
 const ROW: Command =
     Command { group: Group::Connection, categories: &["connection"], ..Command::BASE };
@@ -250,6 +250,7 @@ fn reset(ctx: &mut Ctx) -> Result<(), Error> {
     let server = &mut *ctx.server;
     let client = &mut server.clients[ctx.client_key];
     server.pubsub.forget_client(ctx.client_key, client);
+    tracking::stop(server, ctx.keys, ctx.client_key);
     let user = ctx.server.acl.default_user().clone();
     ctx.client().reset(user);
     ctx.out.set_resp3(false);

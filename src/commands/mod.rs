@@ -3,6 +3,7 @@
 pub mod acl;
 pub mod bitmap;
 mod client;
+mod client_tracking;
 pub mod command;
 pub mod config;
 pub mod connection;

@@ -26,8 +26,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 mod parts;
-#[cfg(test)]
-mod tests;
 
 /// A batch is handed over when it is so long. Bytes.
 const BATCH: usize = 64 << 10;

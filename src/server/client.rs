@@ -4,6 +4,7 @@ use super::acl::User;
 use super::blocking::Blocked;
 use super::gate::state;
 use super::pubsub::Subscriptions;
+use super::tracking::Mode;
 use super::transactions::{Transaction, Watch};
 use crate::net::conn::Conn;
 use crate::resp::parse::Partial;
@@ -79,6 +80,8 @@ pub struct Client {
     pub watch: Option<Box<Watch>>,
     /// What it listens to; none if nothing.
     pub subscriptions: Option<Box<Subscriptions>>,
+    /// What CLIENT TRACKING turned on; none if off.
+    pub tracking: Option<Box<Mode>>,
     /// It is in the loop's list of clients to go on with.
     pub scheduled: bool,
     /// It is in the loop's list of clients whose output is to be sent.
@@ -120,6 +123,7 @@ impl Client {
             transaction: None,
             watch: None,
             subscriptions: None,
+            tracking: None,
             scheduled: false,
             has_output: false,
         };
@@ -139,6 +143,7 @@ impl Client {
             | when(!self.user.is_unlimited(), state::RESTRICTED)
             | when(self.transaction.is_some(), state::IN_TRANSACTION)
             | when(self.subscriptions.is_some() && !self.resp3, state::SUBSCRIBED)
+            | when(self.tracking.as_ref().is_some_and(|mode| !mode.broadcast), state::TRACKED)
     }
 
     /// Whether it must log in before it may do anything: who has not is the default user, who may

@@ -48,11 +48,20 @@ pub fn write_line(out: &mut Vec<u8>, client: &Client, now_s: i64, asking: Asking
     text(format!(" tot-mem={total} events={}", events(client)).as_bytes());
     text(format!(" cmd={} user=", client.last_command).as_bytes());
     text(client.user.name());
-    text(b" redir=-1");
+    text(format!(" redir={}", redirection(client)).as_bytes());
     text(format!(" resp={} lib-name=", if client.resp3 { 3 } else { 2 }).as_bytes());
     text(&client.lib_name);
     text(b" lib-ver=");
     text(&client.lib_version);
+}
+
+/// The id of the client that gets the messages of client-side caching: 0 for the client itself, -1
+/// if it does not track.
+pub fn redirection(client: &Client) -> i64 {
+    match &client.tracking {
+        None => -1,
+        Some(mode) => mode.redirection.map_or(0, |redirection| redirection.id as i64),
+    }
 }
 
 fn flags(client: &Client) -> String {
@@ -60,6 +69,9 @@ fn flags(client: &Client) -> String {
         (client.subscriptions.is_some(), 'P'),
         (client.blocked.is_some(), 'b'),
         (client.transaction.is_some(), 'x'),
+        (client.tracking.is_some(), 't'),
+        (client.tracking.as_ref().is_some_and(|mode| mode.broken), 'R'),
+        (client.tracking.as_ref().is_some_and(|mode| mode.broadcast), 'B'),
         (client.watch.as_ref().is_some_and(|watch| watch.broken), 'd'),
         (client.closing == Closing::AfterReply, 'c'),
         (client.conn.as_ref().is_some_and(|c| c.stream().is_unix()), 'U'),
@@ -84,5 +96,6 @@ pub fn memory(client: &Client) -> usize {
     let conn = client.conn.as_ref().map_or(0, |c| c.input.capacity() + c.output_memory());
     let partial = client.partial.as_ref().map_or(0, |p| size_of_val(&**p) + p.memory());
     let texts = client.name.len() + client.lib_name.len() + client.lib_version.len();
-    size_of::<Client>() + conn + partial + texts
+    let tracking = client.tracking.as_ref().map_or(0, |mode| mode.memory());
+    size_of::<Client>() + conn + partial + texts + tracking
 }

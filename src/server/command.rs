@@ -44,6 +44,8 @@ pub mod flag {
     pub const WHILE_SUBSCRIBED: u32 = 1 << 24;
     /// Executes what was queued; refusing it ends the transaction.
     pub const EXECUTES_QUEUED: u32 = 1 << 23;
+    /// What CLIENT CACHING has said holds for the command behind this one.
+    pub const KEEPS_CACHING: u32 = 1 << 31;
 
     /// Names as COMMAND INFO gives them, in its order. Redis keeps MAY_REPLICATE, PROTECTED and
     /// TOUCHES_ARBITRARY_KEYS to itself, and knows the others by the commands' names.

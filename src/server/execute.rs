@@ -6,7 +6,7 @@ use super::client::ReplyMode;
 use super::command::{Entry, flag};
 use super::ctx::{Ctx, Origin, Propagation};
 use super::error::Error;
-use super::{Server, gate, login, notify};
+use super::{Server, gate, login, notify, tracking};
 use crate::resp::parse::OwnedArgs;
 use crate::resp::{Args, Reply};
 use crate::store::Keyspace;
@@ -118,6 +118,13 @@ fn turn_away(
             refuse(server, &Error::Bytes(text), out);
         }
     }
+    // CLIENT CACHING is about the command behind it, even one that is refused.
+    let client = &mut server.clients[client_key];
+    if client.tracking.is_some() {
+        let found = server.commands.find(args.get(0));
+        let entry = found.map(|entry| gate::subcommand(entry, args).unwrap_or(entry));
+        tracking::end_command(client, Origin::Client, entry);
+    }
 }
 
 #[cold]
@@ -147,6 +154,7 @@ pub fn release(server: &mut Server, client_key: usize, release: Release, out: &m
         }
     }
     let client = &mut server.clients[client_key];
+    tracking::end_command(client, Origin::Client, None);
     if client.reply == ReplyMode::SkipNext {
         client.reply = ReplyMode::Skip;
     }
@@ -206,6 +214,12 @@ fn run(
     }
     if !keys.events.list.is_empty() {
         notify::publish(server, keys);
+    }
+    if server.state & gate::state::TRACKED != 0 {
+        tracking::after_command(server, keys, client_key, entry, args);
+        if !waits {
+            tracking::end_command(&mut server.clients[client_key], origin, Some(entry));
+        }
     }
     let ns = server.advance_clock(keys, origin);
     if waits {

@@ -22,6 +22,9 @@ pub mod state {
     pub const RESTRICTED: u32 = 1 << 5;
     /// The last background save has failed.
     pub const SAVE_ERROR: u32 = 1 << 10;
+    /// Of a client: what it reads is remembered, as its cache may hold it. Of the server: some
+    /// client tracks. Refuses nothing.
+    pub const TRACKED: u32 = 1 << 9;
 }
 
 /// The states in which a command with these flags is refused.

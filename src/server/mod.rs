@@ -34,6 +34,7 @@ pub mod snapshot;
 pub mod start;
 pub mod stats;
 pub mod tick;
+pub mod tracking;
 pub mod transactions;
 
 use crate::base::clock::Clock;
@@ -58,6 +59,7 @@ use slowlog::Slowlog;
 use snapshot::Snapshots;
 use stats::Stats;
 use std::path::PathBuf;
+use tracking::Tracking;
 use transactions::Watchers;
 
 /// Everything a command can reach: the data, and the server around it. Two halves, so that a
@@ -84,6 +86,8 @@ pub struct Server {
     /// Clients that watch keys.
     pub watchers: Watchers,
     pub pubsub: PubSub,
+    /// Clients that cache what they read.
+    pub tracking: Tracking,
     pub slowlog: Slowlog,
     pub snapshots: Snapshots,
     pub log: Log,
@@ -164,6 +168,7 @@ impl Instance {
             blocking: Blocking::default(),
             watchers: Watchers::default(),
             pubsub: PubSub::default(),
+            tracking: Tracking::new(rng.next_u64()),
             slowlog: Slowlog::default(),
             snapshots: Snapshots::default(),
             log: Log::default(),

@@ -212,6 +212,9 @@ impl EventLoop {
         if self.expiry_behind || self.snapshot_behind {
             return Duration::ZERO;
         }
+        if self.tracks_too_much() {
+            return Duration::ZERO;
+        }
         let keys = &self.instance.keys;
         let mut wait_ms = self.next_cron_ms.saturating_sub(self.monotonic_ms()).min(CRON_MS);
         let expires = keys.expiry_enabled && self.instance.server.switches.active_expire;
@@ -433,11 +436,10 @@ impl EventLoop {
         batch.spans.clear();
         self.batch = batch;
         self.instance.server.log.commit_early();
-        if self.instance.server.pubsub.has_messages() {
+        if self.has_messages() {
             self.deliver_messages(Some(key));
         }
-        out.raw(&self.own_messages);
-        self.own_messages.clear();
+        self.put_own_messages(&mut out);
         let output = out.into_buf();
         let wrote_output = !output.is_empty();
         let client = &mut self.instance.server.clients[key];
@@ -556,6 +558,7 @@ impl EventLoop {
             }
             if self.has_news() {
                 self.tell_news(Some(key));
+                self.put_own_messages(out);
             }
         }
         true
@@ -672,6 +675,7 @@ impl EventLoop {
             self.on_log_progress();
         }
         self.end_overdue_waits();
+        self.settle_tracking();
         if !self.instance.keys.events.list.is_empty() {
             let Instance { server, keys } = &mut self.instance;
             notify::publish(server, keys);
@@ -716,11 +720,16 @@ impl EventLoop {
     }
 
     /// The end of a tick, in the one right order:
-    /// 1. the changes of this tick become durable as far as the policy asks for, because
-    /// 2. no reply may leave before the change it confirms;
-    /// 3. clients that end are closed last, so that they get their replies;
-    /// 4. what is no longer needed goes to the thread that frees it.
+    /// 1. what changed in this tick is told in one message to those who want it so, as nothing
+    ///    more changes;
+    /// 2. the changes of this tick become durable as far as the policy asks for, because
+    /// 3. no reply may leave before the change it confirms;
+    /// 4. clients that end are closed last, so that they get their replies;
+    /// 5. what is no longer needed goes to the thread that frees it.
     fn end_tick(&mut self) {
+        if self.instance.server.tracking.has_broadcasts() {
+            self.broadcast_changes();
+        }
         let offset = self.instance.server.log.commit();
         snapshot::switch_increment(&mut self.instance.server, &mut self.instance.keys);
         let acknowledged = self.instance.server.log.acknowledged();

@@ -7,7 +7,7 @@
 
 use super::access::Access;
 use super::event::{Events, class};
-use super::interest::Interests;
+use super::interest::{Cause, Interests};
 use super::record::{NewValue, Record, View};
 use super::table::{Due, Records};
 use crate::base::hash::Seed;
@@ -211,7 +211,7 @@ impl Keyspace {
         self.expired += 1;
         self.events.push(self.current, class::EXPIRED, "expired", &key);
         self.expired_untold.push(Expired { db: self.current, key, fields: Vec::new() });
-        self.discard(place);
+        self.discard(place, Cause::Time);
     }
 
     /// The time by which fields of hashes are due or not ([`Hash::at`](crate::types::hash::Hash)),
@@ -243,7 +243,7 @@ impl Keyspace {
         self.events.push(self.current, class::HASH, "hexpired", &key);
         self.events.push(self.current, class::GENERIC, "del", &key);
         self.expired_untold.push(Expired { db: self.current, key, fields: Vec::new() });
-        self.discard(place);
+        self.discard(place, Cause::Time);
     }
 
     /// Takes fields that are due out of a hash that keeps others, as `take` gives them.
@@ -260,7 +260,7 @@ impl Keyspace {
             return;
         }
         self.db_mut().value_changed(place);
-        self.note_change(place);
+        self.note_change(place, Cause::Time);
         let key: Box<[u8]> = self.db().view(place).key().into();
         self.expired_fields += fields.len() as u64;
         self.events.push(self.current, class::HASH, "hexpired", &key);
@@ -310,15 +310,15 @@ impl Keyspace {
 
     /// Notes that a key has changed for those who wait for it or watch it.
     #[inline]
-    fn note_change(&mut self, place: Place) {
+    fn note_change(&mut self, place: Place, cause: Cause) {
         if !self.interests.is_empty() {
             let key = self.dbs[self.current].view(place).key();
-            self.interests.note(self.current, key);
+            self.interests.note(self.current, key, cause);
         }
     }
 
-    fn discard(&mut self, place: Place) {
-        self.note_change(place);
+    fn discard(&mut self, place: Place, cause: Cause) {
+        self.note_change(place, cause);
         self.take_for_good(place);
     }
 
@@ -501,7 +501,7 @@ impl Keyspace {
         let mut copy = self.db_mut().update(place, |record| record.copied(to));
         copy.set_access(self.access.fresh());
         self.dbs[db].put(self.seed.hash(to), copy);
-        self.interests.note(db, to);
+        self.interests.note(db, to, Cause::Command);
         self.events.push(db, class::NEW, "new", to);
         self.events.push(db, class::GENERIC, "copy_to", to);
         self.dirty += 1;
@@ -509,11 +509,12 @@ impl Keyspace {
     }
 
     /// Makes sure that a database does not have a key; false if it does and may not lose it.
+    /// Another one takes its place, whose coming is what is noted.
     fn vacate(&mut self, db: usize, key: &[u8], replace: bool) -> bool {
         let selected = std::mem::replace(&mut self.current, db);
         let place = self.locate(key);
         if let Some(place) = place.filter(|_| replace) {
-            self.discard(place);
+            self.take_for_good(place);
         }
         self.current = selected;
         place.is_none() || replace
@@ -528,7 +529,7 @@ impl Keyspace {
         events: [&'static str; 2],
     ) -> Transfer {
         let Some(place) = self.locate(from) else { return Transfer::Missing };
-        self.note_change(place);
+        self.note_change(place, Cause::Command);
         self.before_change(place);
         let mut record = self.db_mut().take(place);
         if self.touch {
@@ -538,7 +539,7 @@ impl Keyspace {
             record = record.renamed(to);
         }
         self.dbs[db].put(self.seed.hash(to), record);
-        self.interests.note(db, to);
+        self.interests.note(db, to, Cause::Command);
         self.events.push(db, class::NEW, "new", to);
         self.notify(class::GENERIC, events[0], from);
         self.events.push(db, class::GENERIC, events[1], to);
@@ -560,9 +561,9 @@ impl Keyspace {
         let old = std::mem::replace(&mut self.dbs[db], empty);
         let keys = old.len();
         self.dirty += keys as u64;
+        let had = |key: &[u8]| old.find(self.seed.hash(key), key).is_some();
+        self.interests.note_all(db, had);
         if keys > 0 {
-            let had = |key: &[u8]| old.find(self.seed.hash(key), key).is_some();
-            self.interests.note_all(db, had);
             self.let_go(db, old);
         }
         keys
@@ -804,7 +805,7 @@ impl Edit<'_> {
         // The place is gone before the guard is.
         self.changed = false;
         self.keys.dirty += 1;
-        self.keys.discard(self.place);
+        self.keys.discard(self.place, Cause::Command);
     }
 
     /// Removes a collection from which the last element was taken.
@@ -858,7 +859,7 @@ impl Drop for Edit<'_> {
         if self.changed {
             self.keys.dirty += 1;
             self.keys.db_mut().value_changed(self.place);
-            self.keys.note_change(self.place);
+            self.keys.note_change(self.place, Cause::Command);
         }
     }
 }

@@ -1,10 +1,74 @@
 //! Keys that somebody wants to hear about when they change: clients that wait for a list to get an
-//! element, clients that watch a key. Must not know who they are.
+//! element, clients that watch a key, clients that cache what they read. Must not know who they
+//! are.
 //!
 //! The keyspace notes each change of such a key here, however it came about; `server` takes the
 //! notes after the command.
 
 use std::collections::HashMap;
+
+/// What changed a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    Command,
+    /// It, or a part of it, was due.
+    Time,
+}
+
+/// Buffers larger than this are given back to the allocator instead of being kept, in bytes.
+const KEPT: usize = 64 * 1024;
+
+/// Names of one command's changed keys that are kept apart, in bytes: with more of them it is as
+/// if all keys had changed.
+const MOST: usize = 64 * 1024 * 1024;
+
+/// The names of all keys that changed, whatever their database, in the order of the changes. They
+/// lie one behind the other, so that noting one costs hardly more than copying it.
+#[derive(Default)]
+pub struct Changes {
+    names: Vec<u8>,
+    /// Where each name ends, and what changed its key.
+    ends: Vec<(usize, Cause)>,
+    /// Any key may have changed, before the changes that are listed: databases were emptied or
+    /// exchanged.
+    pub flushed: bool,
+}
+
+impl Changes {
+    fn push(&mut self, key: &[u8], cause: Cause) {
+        if self.names.len() > MOST {
+            self.all_changed();
+        }
+        self.names.extend_from_slice(key);
+        self.ends.push((self.names.len(), cause));
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], Cause)> {
+        let mut start = 0;
+        self.ends.iter().map(move |&(end, cause)| {
+            let name = &self.names[std::mem::replace(&mut start, end)..end];
+            (name, cause)
+        })
+    }
+
+    fn all_changed(&mut self) {
+        // What changed before is part of it.
+        self.clear();
+        self.flushed = true;
+    }
+
+    fn is_empty(&self) -> bool {
+        self.ends.is_empty() && !self.flushed
+    }
+
+    fn clear(&mut self) {
+        self.names.clear();
+        self.names.shrink_to(KEPT);
+        self.ends.clear();
+        self.ends.shrink_to(KEPT / size_of::<(usize, Cause)>());
+        self.flushed = false;
+    }
+}
 
 #[derive(Default)]
 struct Interest {
@@ -17,15 +81,20 @@ struct Interest {
 pub struct Interests {
     /// By database.
     keys: Vec<HashMap<Box<[u8]>, Interest>>,
-    /// Keys in all databases: what a change costs where nobody is interested is one look at this.
+    /// Keys in all databases, and one more if somebody wants to hear of every key: what a change
+    /// costs where nobody is interested is one look at this.
     total: usize,
     changed: Vec<(usize, Box<[u8]>)>,
+    /// Every key's changes are noted in `all`.
+    hears_all: bool,
+    all: Changes,
 }
 
 impl Interests {
     pub fn new(databases: usize) -> Interests {
         let keys = (0..databases).map(|_| HashMap::new()).collect();
-        Interests { keys, total: 0, changed: Vec::new() }
+        let (changed, all) = (Vec::new(), Changes::default());
+        Interests { keys, total: 0, changed, hears_all: false, all }
     }
 
     #[inline]
@@ -58,8 +127,20 @@ impl Interests {
         }
     }
 
+    /// Has every key's changes noted from now on, or no longer; then what was noted is dropped.
+    pub fn hear_all(&mut self, wanted: bool) {
+        self.total -= usize::from(std::mem::replace(&mut self.hears_all, wanted));
+        self.total += usize::from(wanted);
+        if !wanted {
+            self.all = Changes::default();
+        }
+    }
+
     /// A key was created, changed, replaced or removed.
-    pub fn note(&mut self, db: usize, key: &[u8]) {
+    pub fn note(&mut self, db: usize, key: &[u8], cause: Cause) {
+        if self.hears_all {
+            self.all.push(key, cause);
+        }
         if let Some(interest) = self.keys[db].get_mut(key)
             && !interest.noted
         {
@@ -70,6 +151,9 @@ impl Interests {
 
     /// All keys of a database that satisfy `has` have changed.
     pub fn note_all(&mut self, db: usize, has: impl Fn(&[u8]) -> bool) {
+        if self.hears_all {
+            self.all.all_changed();
+        }
         for (key, interest) in self.keys[db].iter_mut() {
             if !interest.noted && has(key) {
                 interest.noted = true;
@@ -93,6 +177,18 @@ impl Interests {
         }
         changed
     }
+
+    /// What was noted of every key since the last call; give it back with [`Interests::reuse`].
+    #[inline]
+    pub fn take_all(&mut self) -> Option<Changes> {
+        (!self.all.is_empty()).then(|| std::mem::take(&mut self.all))
+    }
+
+    /// Takes back the memory of notes that are done with.
+    pub fn reuse(&mut self, mut changes: Changes) {
+        changes.clear();
+        self.all = changes;
+    }
 }
 
 #[cfg(test)]
@@ -107,14 +203,14 @@ mod tests {
     #[test]
     fn a_key_is_noted_once_for_all_who_asked_and_only_while_they_do() {
         let mut interests = Interests::new(2);
-        interests.note(0, b"k");
+        interests.note(0, b"k", Cause::Command);
         assert!(interests.is_empty() && !interests.has_changes());
         interests.add(0, b"k");
         interests.add(0, b"k");
-        interests.note(0, b"k");
-        interests.note(0, b"k");
-        interests.note(1, b"k");
-        interests.note(0, b"other");
+        interests.note(0, b"k", Cause::Command);
+        interests.note(0, b"k", Cause::Command);
+        interests.note(1, b"k", Cause::Command);
+        interests.note(0, b"other", Cause::Command);
         assert!(interests.has_changes());
         assert_eq!(taken(&mut interests), [(0, "k".into())]);
         interests.remove(0, b"k");
@@ -123,7 +219,47 @@ mod tests {
         interests.note_all(0, |key| key == b"k");
         assert_eq!(taken(&mut interests), [(0, "k".into())]);
         interests.remove(0, b"k");
-        interests.note(0, b"k");
+        interests.note(0, b"k", Cause::Command);
         assert!(interests.is_empty() && taken(&mut interests).is_empty());
+    }
+
+    #[test]
+    fn every_change_is_noted_while_somebody_wants_to_hear_of_all() {
+        let text = |changes: &Changes| {
+            let name = |key: &[u8]| String::from_utf8(key.to_vec()).unwrap();
+            changes.iter().map(|(key, cause)| (name(key), cause)).collect::<Vec<_>>()
+        };
+        let mut interests = Interests::new(2);
+        interests.note(0, b"before", Cause::Command);
+        interests.hear_all(true);
+        interests.hear_all(true);
+        assert!(!interests.is_empty() && interests.take_all().is_none());
+        interests.note(0, b"a", Cause::Command);
+        interests.note(1, b"", Cause::Time);
+        interests.note(1, b"a", Cause::Time);
+        let changes = interests.take_all().unwrap();
+        let expected = [("a", Cause::Command), ("", Cause::Time), ("a", Cause::Time)];
+        assert_eq!(text(&changes), expected.map(|(key, cause)| (key.to_string(), cause)));
+        assert!(!changes.flushed);
+        interests.reuse(changes);
+        assert!(interests.take_all().is_none());
+        interests.note(0, b"lost in the flush", Cause::Command);
+        interests.note_all(0, |_| false);
+        interests.note(0, b"b", Cause::Command);
+        let changes = interests.take_all().unwrap();
+        assert!(changes.flushed);
+        assert_eq!(text(&changes), [("b".to_string(), Cause::Command)]);
+        interests.reuse(changes);
+        let long = vec![b'k'; MOST / 2];
+        for _ in 0..4 {
+            interests.note(0, &long, Cause::Command);
+        }
+        let changes = interests.take_all().unwrap();
+        assert!(changes.flushed);
+        assert_eq!(changes.iter().count(), 1);
+        interests.note(0, b"nobody asks for it", Cause::Command);
+        interests.hear_all(false);
+        interests.note(0, b"after", Cause::Command);
+        assert!(interests.is_empty() && interests.take_all().is_none());
     }
 }

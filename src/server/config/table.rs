@@ -219,7 +219,7 @@ group "Clients";
         Kind::Number { min: 0, max: LONG, unit: Unit::BytesOrPercent }, RUN.no_effect();
     /// Keys remembered for clients that asked to be told of changes; 0 is no limit.
     "tracking-table-max-keys" => tracking_table_max_keys: usize = 1_000_000, number(0, LONG),
-        RUN.no_effect();
+        RUN;
 
 group "General";
     /// Number of databases, for SELECT.

@@ -47,9 +47,9 @@ pub fn write(lines: &mut Lines, source: Source<'_>) {
     }
     lines.field("total_active_defrag_time", 0);
     lines.field("current_active_defrag_time", 0);
-    lines.field("tracking_total_keys", 0);
-    lines.field("tracking_total_items", 0);
-    lines.field("tracking_total_prefixes", 0);
+    lines.field("tracking_total_keys", server.tracking.keys());
+    lines.field("tracking_total_items", server.tracking.items());
+    lines.field("tracking_total_prefixes", server.tracking.prefixes());
     lines.field("unexpected_error_replies", 0);
     lines.field("total_error_replies", stats.total_errors);
     lines.field("dump_payload_sanitizations", 0);

@@ -8,15 +8,14 @@ use crate::server::blocking::Release;
 use crate::server::client::Closing;
 use crate::server::ctx::Origin;
 use crate::server::execute::{self, Request, execute};
+use crate::server::tracking;
 
 impl EventLoop {
     /// Whether somebody else has to hear of what a command did.
     #[inline]
     pub(super) fn has_news(&self) -> bool {
         let Instance { server, keys } = &self.instance;
-        keys.interests.has_changes()
-            || server.blocking.has_released()
-            || server.pubsub.has_messages()
+        keys.interests.has_changes() || server.blocking.has_released() || self.has_messages()
     }
 
     /// Serves clients that wait for keys which have changed, in the order in which they came, and
@@ -34,6 +33,7 @@ impl EventLoop {
                 server.watchers.tell(&mut server.clients, &changed);
                 self.serve_waiting(&changed);
             }
+            self.settle_tracking();
         }
     }
 
@@ -84,12 +84,14 @@ impl EventLoop {
         self.schedule(key);
     }
 
-    /// A client is about to end: it waits for nothing, watches nothing, listens to nothing.
+    /// A client is about to end: it waits for nothing, watches nothing, listens to nothing, and
+    /// its cache is gone.
     pub(super) fn forget_keys(&mut self, key: usize) {
         self.forget_wait(key);
         let Instance { server, keys } = &mut self.instance;
         server.watchers.forget(keys, key, &mut server.clients[key]);
         server.pubsub.forget_client(key, &mut server.clients[key]);
+        tracking::stop(server, keys, key);
     }
 
     fn forget_wait(&mut self, key: usize) {

@@ -1,3 +1,5 @@
+//! A snapshot beside a model, while everything changes.
+
 use super::*;
 use crate::base::rng::Rng;
 use crate::store::db::{Expiry, Transfer};
