@@ -5,6 +5,7 @@ mod tests;
 
 use super::scan;
 use crate::base::number::{LongDouble, parse_i64};
+use crate::resp::Reply;
 use crate::server::command::{Begin, Command, Find, Group, Keys, READ_KEY, flag::*};
 use crate::server::ctx::Ctx;
 use crate::server::error::Error;
@@ -365,6 +366,7 @@ fn hget(ctx: &mut Ctx) -> Result<(), Error> {
 }
 
 fn hmget(ctx: &mut Ctx) -> Result<(), Error> {
+    let most = ctx.most_output();
     let hash = read(ctx.keys, ctx.args.get(1))?;
     let fields = ctx.args.from(2);
     ctx.out.array(fields.len());
@@ -373,7 +375,11 @@ fn hmget(ctx: &mut Ctx) -> Result<(), Error> {
             Some(value) => ctx.out.bulk(value),
             None => ctx.out.null(),
         }
+        if ctx.out.within(most).is_break() {
+            break;
+        }
     }
+    ctx.check_output(most);
     Ok(())
 }
 
@@ -431,6 +437,7 @@ fn hrandfield(ctx: &mut Ctx) -> Result<(), Error> {
         return Ok(());
     }
     let (count, with_values) = random_options(ctx)?;
+    let most = ctx.most_output();
     let Some(hash) = read(ctx.keys, ctx.args.get(1))? else {
         ctx.out.array(0);
         return Ok(());
@@ -440,7 +447,7 @@ fn hrandfield(ctx: &mut Ctx) -> Result<(), Error> {
     let (out, rng) = (&mut *ctx.out, &mut ctx.server.rng);
     let pairs = with_values && out.is_resp3();
     out.array(if with_values && !pairs { len * 2 } else { len });
-    let write = |(field, value)| {
+    let write = |out: &mut Reply, (field, value)| {
         if pairs {
             out.array(2);
         }
@@ -450,9 +457,13 @@ fn hrandfield(ctx: &mut Ctx) -> Result<(), Error> {
         }
     };
     if count < 0 {
-        hash.draw(len as u64, rng, write);
+        _ = hash.draw(len as u64, rng, |pair| {
+            write(out, pair);
+            out.within(most)
+        });
+        ctx.check_output(most);
     } else {
-        hash.sample(len, rng, write);
+        hash.sample(len, rng, |pair| write(out, pair));
     }
     Ok(())
 }

@@ -128,12 +128,20 @@ fn exec(ctx: &mut Ctx) -> Result<(), Error> {
         ctx.out.null_array();
         return Ok(());
     }
+    let mut cut_off = None;
     ctx.out.array(transaction.commands.len());
     ctx.server.effects.begin_unit();
     for queued in &transaction.commands {
         let args = queued.args.args();
         let request = Request { args, entry: Some(queued.entry), verbatim: None };
         execute(ctx.server, ctx.keys, Origin::Exec, ctx.client_key, request, ctx.out);
+        let most = ctx.most_output();
+        if ctx.out.within(most).is_break() {
+            // The client will not see it, but what it asked for is done as a whole.
+            ctx.check_output(most);
+            let len = *cut_off.get_or_insert(ctx.out.len());
+            ctx.out.truncate(len);
+        }
     }
     ctx.server.effects.end_unit(ctx.server.log.buffer());
     // Each command has told of itself.

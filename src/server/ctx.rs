@@ -1,8 +1,9 @@
 //! What a command's handler gets to work with.
 
 use super::Server;
-use super::client::Client;
+use super::client::{Client, Closing, ReplyMode};
 use super::command::{Entry, Handler};
+use super::connections::most_output;
 use super::error::Error;
 use crate::resp::parse::OwnedArgs;
 use crate::resp::{Args, Reply};
@@ -69,6 +70,22 @@ impl<'a> Ctx<'a> {
     /// Milliseconds since 1970, the same for the whole command.
     pub fn now_ms(&self) -> i64 {
         self.keys.now_ms
+    }
+
+    /// The length of `out` beyond which `client-output-buffer-limit` cuts the client off: a command
+    /// that few bytes can ask for a huge reply stops there, and tells [`Ctx::check_output`].
+    pub fn most_output(&self) -> usize {
+        let Server { clients, config, .. } = &*self.server;
+        most_output(&clients[self.client_key], &config.client_output_buffer_limit)
+    }
+
+    /// Ends a client whose reply may have been broken off behind `most` bytes. It must be now: the
+    /// limit may be another one at the end of the tick.
+    pub fn check_output(&mut self, most: usize) {
+        // Without replies nothing piles up.
+        if self.out.len() > most && self.client().reply == ReplyMode::On {
+            self.client().close(Closing::Now);
+        }
     }
 
     /// Does what another command does; that one is what the append-only file and the replicas see.

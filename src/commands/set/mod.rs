@@ -411,6 +411,7 @@ fn draw_many(ctx: &mut Ctx) -> Result<(), Error> {
         let text = format!("ERR value is out of range, value must between {least} and {most}");
         return Err(Error::Text(text));
     }
+    let most = ctx.most_output();
     let Some(set) = read(ctx.keys, ctx.args.get(1))? else {
         ctx.out.array(0);
         return Ok(());
@@ -419,7 +420,11 @@ fn draw_many(ctx: &mut Ctx) -> Result<(), Error> {
     let (out, rng) = (&mut *ctx.out, &mut ctx.server.rng);
     if count < 0 {
         out.array(wanted);
-        set.draw(count.unsigned_abs(), rng, |member| write(out, member));
+        _ = set.draw(count.unsigned_abs(), rng, |member| {
+            write(out, member);
+            out.within(most)
+        });
+        ctx.check_output(most);
     } else {
         let len = wanted.min(set.len());
         out.array(len);

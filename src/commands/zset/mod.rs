@@ -472,6 +472,7 @@ fn zrandmember(ctx: &mut Ctx) -> Result<(), Error> {
         return Ok(());
     }
     let (count, with_scores) = random_options(ctx)?;
+    let most = ctx.most_output();
     let Some(zset) = read(ctx.keys, ctx.args.get(1))? else {
         ctx.out.array(0);
         return Ok(());
@@ -481,7 +482,11 @@ fn zrandmember(ctx: &mut Ctx) -> Result<(), Error> {
     let (out, rng) = (&mut *ctx.out, &mut ctx.server.rng);
     begin_elements(out, len, with_scores);
     if count < 0 {
-        zset.draw(len as u64, rng, |element| write_element(out, element, with_scores));
+        _ = zset.draw(len as u64, rng, |element| {
+            write_element(out, element, with_scores);
+            out.within(most)
+        });
+        ctx.check_output(most);
     } else {
         zset.sample(len, rng, |element| write_element(out, element, with_scores));
     }
