@@ -409,6 +409,7 @@ fn a_reply_ends_at_the_limit_of_the_output() {
         &["HSET", "hash", "a", "1", "b", "2"],
         &["HSET", "long", "f", &long],
         &["SET", "k", &long],
+        &["RPUSH", "list", "k"],
     ] {
         conn.command(words);
     }
@@ -423,6 +424,7 @@ fn a_reply_ends_at_the_limit_of_the_output() {
         vec!["HRANDFIELD", "hash", HALF, "WITHVALUES"],
         repeated(&["MGET"], "k"),
         repeated(&["HMGET", "long"], "f"),
+        [&["SORT", "list", "BY", "no"][..], &["GET", "*"].repeat(1000)].concat(),
     ] {
         for in_transaction in [false, true] {
             let mut conn = server.connect();
@@ -443,7 +445,7 @@ fn a_reply_ends_at_the_limit_of_the_output() {
             assert!(is_served(&mut server.connect()));
         }
     }
-    assert_eq!(server.connect().text(&["GET", "done"]), "7");
+    assert_eq!(server.connect().text(&["GET", "done"]), "8");
     assert!(server.resident_bytes() < 100 * MIB as u64);
     // Without replies nothing piles up.
     let mut conn = server.connect();
