@@ -13,7 +13,6 @@ mod packed;
 mod tests;
 
 use super::entry::Pair;
-use super::packed::MAX_BYTES;
 use super::{Inline, Object, Slot, Value};
 use crate::base::rng::Rng;
 use packed::Packed;
@@ -27,6 +26,10 @@ pub use expiring::Expiring;
 /// The latest time at which a field can expire, in milliseconds since 1970: Redis's limit
 /// (`HFE_MAX_ABS_TIME_MSEC` in `server.h`), with room to spare in what we and its files keep.
 pub const MAX_EXPIRE_AT: i64 = (1 << 46) - 1;
+
+/// The most bytes of a packed hash, so that it always fits a record, whatever the limits say.
+/// Redis has the same limit for its own packed form.
+const MAX_BYTES: usize = 1 << 30;
 
 /// What a hash may be and still be packed.
 #[derive(Clone, Copy, Debug)]
