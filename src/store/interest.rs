@@ -6,12 +6,44 @@
 
 use std::collections::HashMap;
 
+/// Whom a note about a key concerns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Concerns {
+    /// Those who wait for the key and those who watch it.
+    All,
+    /// Those who wait: what is behind the key has changed, but not the key.
+    Waiting,
+    /// Those who watch: somebody set out to change the key, although nothing came of it.
+    Watching,
+}
+
+impl Concerns {
+    pub fn waiting(self) -> bool {
+        self != Concerns::Watching
+    }
+
+    pub fn watching(self) -> bool {
+        self != Concerns::Waiting
+    }
+
+    fn with(self, other: Concerns) -> Concerns {
+        if self == other { self } else { Concerns::All }
+    }
+}
+
 #[derive(Default)]
 struct Interest {
     /// How many want to hear.
     count: usize,
-    /// The key is in the notes already.
-    noted: bool,
+    /// Whom the key's place in the notes concerns, if it has one already.
+    noted: Option<Concerns>,
+}
+
+/// A key that was noted.
+pub struct Changed {
+    /// Behind its database.
+    pub key: (usize, Box<[u8]>),
+    pub concerns: Concerns,
 }
 
 pub struct Interests {
@@ -44,7 +76,7 @@ impl Interests {
         if let Some(interest) = keys.get_mut(key) {
             interest.count += 1;
         } else {
-            keys.insert(key.into(), Interest { count: 1, noted: false });
+            keys.insert(key.into(), Interest { count: 1, noted: None });
             self.total += 1;
         }
     }
@@ -60,19 +92,24 @@ impl Interests {
 
     /// A key was created, changed, replaced or removed.
     pub fn note(&mut self, db: usize, key: &[u8]) {
-        if let Some(interest) = self.keys[db].get_mut(key)
-            && !interest.noted
-        {
-            interest.noted = true;
-            self.changed.push((db, key.into()));
+        self.note_for(Concerns::All, db, key);
+    }
+
+    pub fn note_for(&mut self, concerns: Concerns, db: usize, key: &[u8]) {
+        let Some(interest) = self.keys[db].get_mut(key) else { return };
+        match &mut interest.noted {
+            Some(noted) => *noted = noted.with(concerns),
+            None => {
+                interest.noted = Some(concerns);
+                self.changed.push((db, key.into()));
+            }
         }
     }
 
     /// All keys of a database that satisfy `has` have changed.
     pub fn note_all(&mut self, db: usize, has: impl Fn(&[u8]) -> bool) {
         for (key, interest) in self.keys[db].iter_mut() {
-            if !interest.noted && has(key) {
-                interest.noted = true;
+            if has(key) && interest.noted.replace(Concerns::All).is_none() {
                 self.changed.push((db, key.clone()));
             }
         }
@@ -84,14 +121,14 @@ impl Interests {
     }
 
     /// The keys noted since the last call, in the order of their changes, each once.
-    pub fn take_changed(&mut self) -> Vec<(usize, Box<[u8]>)> {
-        let changed = std::mem::take(&mut self.changed);
-        for (db, key) in &changed {
-            if let Some(interest) = self.keys[*db].get_mut(key) {
-                interest.noted = false;
-            }
-        }
-        changed
+    pub fn take_changed(&mut self) -> Vec<Changed> {
+        let changed = std::mem::take(&mut self.changed).into_iter();
+        let taken = changed.map(|key| {
+            let interest = self.keys[key.0].get_mut(&key.1);
+            let noted = interest.and_then(|interest| interest.noted.take());
+            Changed { key, concerns: noted.unwrap_or(Concerns::All) }
+        });
+        taken.collect()
     }
 }
 
@@ -101,7 +138,8 @@ mod tests {
 
     fn taken(interests: &mut Interests) -> Vec<(usize, String)> {
         let text = |key: Box<[u8]>| String::from_utf8(key.into()).unwrap();
-        interests.take_changed().into_iter().map(|(db, key)| (db, text(key))).collect()
+        let changed = interests.take_changed().into_iter().map(|changed| changed.key);
+        changed.map(|(db, key)| (db, text(key))).collect()
     }
 
     #[test]
@@ -125,5 +163,27 @@ mod tests {
         interests.remove(0, b"k");
         interests.note(0, b"k");
         assert!(interests.is_empty() && taken(&mut interests).is_empty());
+    }
+
+    #[test]
+    fn a_note_concerns_all_whom_any_of_its_reasons_concerns() {
+        use Concerns::*;
+        let mut interests = Interests::new(1);
+        interests.add(0, b"k");
+        let cases: [(&[Concerns], Concerns); 5] = [
+            (&[Waiting, Waiting], Waiting),
+            (&[Watching], Watching),
+            (&[Watching, Waiting], All),
+            (&[All, Waiting], All),
+            (&[Watching, All], All),
+        ];
+        for (reasons, expected) in cases {
+            reasons.iter().for_each(|&reason| interests.note_for(reason, 0, b"k"));
+            let taken = interests.take_changed();
+            assert_eq!(taken.len(), 1);
+            assert_eq!(taken[0].concerns, expected, "{reasons:?}");
+        }
+        assert!(Waiting.waiting() && !Waiting.watching() && All.waiting() && All.watching());
+        assert!(Watching.watching() && !Watching.waiting());
     }
 }

@@ -9,6 +9,7 @@ use crate::server::ctx::Ctx;
 use crate::server::error::Error;
 use crate::server::introspect::help;
 use crate::store::event::class;
+use crate::store::interest::Concerns;
 use crate::store::{Edit, NewValue};
 use crate::types::stream::{Group, Stream};
 use crate::types::{Object, Slot};
@@ -206,10 +207,11 @@ fn destroy(ctx: &mut Ctx) -> Result<(), Error> {
         ctx.out.int(0);
         return Ok(());
     };
-    // Who waits for the group's entries is to hear of it.
-    edit.mark_changed();
+    // Who waits for the group's entries is to hear of it; the stream has not changed.
+    edit.note_for(Concerns::Waiting);
     edit.notify(class::STREAM, "xgroup-destroy");
     drop(edit);
+    ctx.keys.mark_changed();
     let mut rest = Stream::default();
     rest.groups.insert(name.into(), group);
     ctx.keys.free(Box::new(Object::Stream(Box::new(rest))));

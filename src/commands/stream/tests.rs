@@ -3,6 +3,7 @@
 
 use crate::commands::testing::{Run, START_MS};
 use crate::server::ctx::Origin;
+use crate::store::interest::Concerns;
 
 /// What is propagated by commands, one after the other.
 #[track_caller]
@@ -220,14 +221,21 @@ fn what_groups_do_is_no_change_of_the_key() {
         "xdel s 9-9",
         "xtrim s maxlen 5",
         "xadd s 1-1 f v",
+        "xsetid s 9",
     ] {
         run.run(line);
         assert!(run.instance.keys.interests.take_changed().is_empty(), "{line}");
     }
-    for line in ["xadd s 9 f v", "xdel s 9", "xtrim s maxlen 1", "xsetid s 9", "xgroup destroy s g"]
-    {
+    for (line, concerns) in [
+        ("xadd s 10 f v", Concerns::All),
+        ("xdel s 10", Concerns::All),
+        ("xtrim s maxlen 1", Concerns::All),
+        ("xgroup destroy s g", Concerns::Waiting),
+    ] {
         run.run(line);
-        assert_eq!(run.instance.keys.interests.take_changed().len(), 1, "{line}");
+        let changed = run.instance.keys.interests.take_changed();
+        assert_eq!(changed.len(), 1, "{line}");
+        assert_eq!(changed[0].concerns, concerns, "{line}");
     }
 }
 
