@@ -6,8 +6,8 @@ use crate::base::args;
 use crate::base::clock::Clock;
 use crate::net::conn::Conn;
 use crate::net::stream::Stream;
-use crate::resp::Reply;
 use crate::resp::parse::OwnedArgs;
+use crate::resp::{Args, Reply};
 use crate::server::Instance;
 use crate::server::client::{Client, Closing};
 use crate::server::command::CommandTable;
@@ -123,31 +123,51 @@ impl Run {
 
     /// Executes a line, and gives what the append-only file is to see of it instead of a reply.
     pub fn logged(&mut self, line: &str) -> String {
-        self.instance.read_clocks();
         let owned: OwnedArgs = words(line).iter().collect();
-        let args = owned.args();
+        let dirty = self.instance.keys.dirty;
+        let propagation = self.propagation(owned.args(), true);
+        let Instance { keys, .. } = &mut self.instance;
+        let mut log = Vec::new();
+        if keys.dirty == dirty {
+            Effects::default().record_expired(&mut log, keys);
+        } else {
+            Effects::default().record(&mut log, keys, 0, owned.args(), None, &propagation);
+        }
+        let select = b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n";
+        readable(log.strip_prefix(select).unwrap_or(&log))
+    }
+
+    /// Whether a line that nobody records has left alone what would be recorded.
+    pub fn is_unrecorded(&mut self, line: &str) -> bool {
+        let owned: OwnedArgs = words(line).iter().collect();
+        matches!(self.propagation(owned.args(), false), Propagation::Verbatim)
+    }
+
+    fn propagation(&mut self, args: Args<'_>, recorded: bool) -> Propagation {
+        self.instance.read_clocks();
         let mut out = self.output();
         let client_key = self.client;
         let Instance { server, keys } = &mut self.instance;
         let entry = server.commands.find(args.get(0)).expect("a command");
         let entry = gate::subcommand(entry, args).expect("a subcommand");
         keys.select(0);
-        let dirty = keys.dirty;
         let (origin, propagation) = (Origin::Client, Propagation::Verbatim);
         let out = &mut out;
         let waits = false;
-        let mut ctx =
-            Ctx { server, keys, args, out, entry, origin, client_key, propagation, waits };
+        let mut ctx = Ctx {
+            server,
+            keys,
+            args,
+            out,
+            entry,
+            origin,
+            client_key,
+            propagation,
+            recorded,
+            waits,
+        };
         _ = (entry.command.handler)(&mut ctx);
-        let propagation = ctx.propagation;
-        let mut log = Vec::new();
-        if keys.dirty == dirty {
-            Effects::default().record_expired(&mut log, keys);
-        } else {
-            Effects::default().record(&mut log, keys, 0, args, None, &propagation);
-        }
-        let select = b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n";
-        readable(log.strip_prefix(select).unwrap_or(&log))
+        ctx.propagation
     }
 
     /// The same as its words alone.

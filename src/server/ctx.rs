@@ -42,6 +42,8 @@ pub struct Ctx<'a> {
     /// The client's key in `server.clients`.
     pub client_key: usize,
     pub propagation: Propagation,
+    /// Somebody reads `propagation`: it need not be made for nobody.
+    pub recorded: bool,
     /// The client is to wait instead of having a reply ([`Ctx::block`]).
     pub waits: bool,
 }
@@ -99,19 +101,25 @@ impl<'a> Ctx<'a> {
             origin: self.origin,
             client_key: self.client_key,
             propagation: Propagation::Verbatim,
+            recorded: self.recorded,
             waits: false,
         };
         let result = handler(&mut ctx);
         let propagation = ctx.propagation;
-        self.propagation = match propagation {
-            Propagation::Verbatim => Propagation::Rewritten(vec![command]),
-            other => other,
-        };
+        if self.recorded {
+            self.propagation = match propagation {
+                Propagation::Verbatim => Propagation::Rewritten(vec![command]),
+                other => other,
+            };
+        }
         result
     }
 
     /// Replaces what the append-only file and the replicas see of this command.
     pub fn propagate<T: AsRef<[u8]>>(&mut self, args: impl IntoIterator<Item = T>) {
+        if !self.recorded {
+            return;
+        }
         let command: OwnedArgs = args.into_iter().collect();
         match &mut self.propagation {
             Propagation::Rewritten(commands) => commands.push(command),

@@ -356,11 +356,13 @@ fn pop_many(ctx: &mut Ctx) -> Result<(), Error> {
         ctx.propagate([if lazy { &b"UNLINK"[..] } else { b"DEL" }, key]);
         return Ok(());
     }
-    let (out, rng) = (&mut *ctx.out, &mut ctx.server.rng);
+    let (out, rng, recorded) = (&mut *ctx.out, &mut ctx.server.rng, ctx.recorded);
     let mut commands = Vec::new();
     let mut note = |text: &[u8]| {
         out.bulk(text);
-        add_to_last(&mut commands, key, text);
+        if recorded {
+            add_to_last(&mut commands, key, text);
+        }
     };
     let left = len - count;
     if left.saturating_mul(LEFT_SHARE) > count {
@@ -371,7 +373,9 @@ fn pop_many(ctx: &mut Ctx) -> Result<(), Error> {
         set::retain_random(&mut edit, left, rng, &limits, |member| member.with_text(&mut note));
     }
     drop(edit);
-    ctx.propagation = Propagation::Rewritten(commands);
+    if recorded {
+        ctx.propagation = Propagation::Rewritten(commands);
+    }
     Ok(())
 }
 

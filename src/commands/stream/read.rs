@@ -240,7 +240,7 @@ fn xreadgroup(ctx: &mut Ctx) -> Result<(), Error> {
         check_id(request.id(ctx, index))?;
     }
     let mut served = Served::new(ctx.out);
-    let mut steps = Steps::default();
+    let mut steps = Steps::new(ctx);
     for index in 0..request.streams {
         let place = Place { key: request.key(ctx, index), group };
         let id = request.id(ctx, index);

@@ -281,3 +281,28 @@ fn idle_times_are_by_the_clock() {
          *8 $4 name $1 b $7 pending :1 $4 idle :40 $8 inactive :40",
     )]);
 }
+
+#[test]
+fn what_nobody_records_is_not_made() {
+    let mut run = with_group();
+    for line in [
+        "xadd s * f v",
+        "xtrim s maxlen ~ 1",
+        "xreadgroup group g a streams s >",
+        "xclaim s g b 0 1-0",
+        "xautoclaim s g c 0 -",
+        "set k v px 1000",
+        "hset h f 1",
+        "hexpire h 100 fields 1 f",
+        "sadd set 1 2 3 4 5",
+        "spop set 2",
+        "spop set 3",
+        "mset a 1 b 2",
+        "blpop l 0",
+    ] {
+        let dirty = run.instance.keys.dirty;
+        assert!(run.is_unrecorded(line), "{line}");
+        let changes = !matches!(line, "xtrim s maxlen ~ 1" | "blpop l 0");
+        assert_eq!(run.instance.keys.dirty > dirty, changes, "{line}");
+    }
+}
