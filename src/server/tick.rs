@@ -549,6 +549,9 @@ impl EventLoop {
             }
             if self.has_news() {
                 self.tell_news(Some(key));
+                // What it hears of its own command comes right behind the reply to that.
+                out.raw(&self.own_messages);
+                self.own_messages.clear();
             }
         }
         true
