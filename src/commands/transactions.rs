@@ -148,3 +148,32 @@ fn exec(ctx: &mut Ctx) -> Result<(), Error> {
     ctx.propagation = Propagation::Nothing;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::testing::Run;
+    use crate::server::ctx::Origin;
+    use std::time::{Duration, Instant};
+
+    /// How long it takes to watch so many keys, the fastest of several times.
+    fn time_of_watch(run: &mut Run, keys: usize) -> Duration {
+        let words: Vec<String> = (0..keys).map(|n| format!("key:{n}")).collect();
+        let words = [&["WATCH".to_string()], &words[..], &words[..1]].concat();
+        let times = (0..5).map(|_| {
+            let began = Instant::now();
+            run.run_as(Origin::Client, &words);
+            let took = began.elapsed();
+            run.run("UNWATCH");
+            took
+        });
+        times.min().unwrap()
+    }
+
+    #[test]
+    fn watching_many_keys_takes_no_longer_for_each() {
+        let mut run = Run::new();
+        let (few, many) = (time_of_watch(&mut run, 500), time_of_watch(&mut run, 10_000));
+        assert!(many < few * 100, "20 times as many: {many:?} instead of {few:?}");
+        assert!(run.instance.keys.interests.is_empty());
+    }
+}
