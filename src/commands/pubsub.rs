@@ -6,7 +6,7 @@ use crate::server::client::{Client, ReplyMode};
 use crate::server::command::{Begin, Command, Find, Group, Keys, flag::*};
 use crate::server::ctx::Ctx;
 use crate::server::error::Error;
-use crate::server::introspect::help;
+use crate::server::introspect::{help, wrong_subcommand};
 use crate::server::pubsub::Kind;
 
 const ROW: Command = Command {
@@ -244,7 +244,7 @@ fn publish(ctx: &mut Ctx, kind: Kind) -> Result<(), Error> {
 
 fn names(ctx: &mut Ctx, kind: Kind) -> Result<(), Error> {
     if ctx.args.len() > 3 {
-        return Err(Error::arity(&ctx.entry.full_name));
+        return Err(wrong_subcommand(ctx));
     }
     let pattern = if ctx.args.len() == 3 { ctx.arg(2) } else { b"*" };
     let names = ctx.server.pubsub.names(kind);

@@ -1,13 +1,11 @@
 //! XGROUP: groups and their consumers.
 
-use super::{
-    BASE, Place, bound, edit, id, new_stream, second, stream_of, stream_unmarked, wrong_subcommand,
-};
+use super::{BASE, Place, bound, edit, id, new_stream, second, stream_of, stream_unmarked};
 use crate::base::number::parse_i64;
 use crate::server::command::{Command, flag::*};
 use crate::server::ctx::Ctx;
 use crate::server::error::Error;
-use crate::server::introspect::help;
+use crate::server::introspect::{help, wrong_subcommand};
 use crate::store::db::Entry;
 use crate::store::event::class;
 use crate::store::interest::Concerns;
