@@ -15,8 +15,8 @@ use crate::server::config::Config;
 use crate::server::ctx::{Ctx, Origin, Propagation};
 use crate::server::effects::Effects;
 use crate::server::execute::{Request, execute};
-use crate::server::gate;
-use crate::store::event::Event;
+use crate::server::pubsub::{Kind, Message};
+use crate::server::{gate, notify};
 use std::net::{TcpListener, TcpStream};
 use std::sync::LazyLock;
 
@@ -36,6 +36,8 @@ pub struct Run {
     listener: TcpListener,
     /// The other ends of the clients' connections.
     peers: Vec<TcpStream>,
+    /// The client that listens to events.
+    listener_client: Option<usize>,
 }
 
 impl Run {
@@ -48,7 +50,9 @@ impl Run {
         let instance = Instance::new(config, *COMMANDS, clock.clone());
         let poll = mio::Poll::new().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut run = Run { instance, clock, client: 0, poll, listener, peers: Vec::new() };
+        let peers = Vec::new();
+        let listener_client = None;
+        let mut run = Run { instance, clock, client: 0, poll, listener, peers, listener_client };
         run.client = run.connect();
         run
     }
@@ -180,15 +184,29 @@ impl Run {
     /// Executes a line, and gives the events it fired, each as its name and its key, behind the
     /// database if that is not 0.
     pub fn events(&mut self, line: &str) -> Vec<String> {
-        self.instance.keys.events.wanted = u16::MAX;
-        self.instance.keys.events.list.clear();
-        self.bytes(line);
-        self.instance.keys.events.wanted = 0;
-        let text = |event: Event| {
-            let name = format!("{} {}", event.name, String::from_utf8_lossy(&event.key));
-            if event.db == 0 { name } else { format!("{}: {name}", event.db) }
+        self.hear("Amn", |run| _ = run.bytes(line))
+    }
+
+    /// What happens during `work` of the classes that `notify-keyspace-events` would be told, as a
+    /// client hears it.
+    pub fn hear(&mut self, classes: &str, work: impl FnOnce(&mut Run)) -> Vec<String> {
+        let listener = match self.listener_client {
+            Some(listener) => listener,
+            None => self.connect(),
         };
-        self.instance.keys.events.list.drain(..).map(text).collect()
+        self.listener_client = Some(listener);
+        assert_eq!(self.run(&format!("config set notify-keyspace-events K{classes}")), "+OK\r\n");
+        let server = &mut self.instance.server;
+        let client = &mut server.clients[listener];
+        server.pubsub.subscribe(listener, client, Kind::Pattern, b"__keyspace@*");
+        work(self);
+        let Instance { server, keys } = &mut self.instance;
+        // Of what the loop does by itself: a command has published its own.
+        notify::publish(server, keys);
+        server.pubsub.forget_client(listener, &mut server.clients[listener]);
+        let messages = server.pubsub.take_messages();
+        assert_eq!(self.run("config set notify-keyspace-events ''"), "+OK\r\n");
+        messages.iter().map(event_text).collect()
     }
 
     /// Runs lines and compares the events they fire, which are listed with commas.
@@ -206,6 +224,14 @@ impl Run {
     pub fn closing(&self, client: usize) -> Closing {
         self.instance.server.clients[client].closing
     }
+}
+
+/// The event that a message tells of: `__keyspace@<db>__:<key>` is its channel.
+fn event_text(message: &Message) -> String {
+    let channel = String::from_utf8_lossy(&message.channel);
+    let (db, key) = channel.strip_prefix("__keyspace@").unwrap().split_once("__:").unwrap();
+    let name = String::from_utf8_lossy(&message.text);
+    if db == "0" { format!("{name} {key}") } else { format!("{db}: {name} {key}") }
 }
 
 fn words(line: &str) -> Vec<Vec<u8>> {
