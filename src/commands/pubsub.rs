@@ -189,25 +189,26 @@ fn subscribe(ctx: &mut Ctx, kind: Kind) -> Result<(), Error> {
 }
 
 fn unsubscribe(ctx: &mut Ctx, kind: Kind) -> Result<(), Error> {
-    let client = &ctx.server.clients[ctx.client_key];
-    let names: Vec<Box<[u8]>> = if ctx.args.len() == 1 {
-        let own = client.subscriptions.iter().flat_map(|own| own.names(kind));
-        own.map(Box::from).collect()
-    } else {
-        ctx.args.from(1).iter().map(Box::from).collect()
-    };
-    for name in &names {
-        let server = &mut *ctx.server;
-        let client = &mut server.clients[ctx.client_key];
-        server.pubsub.unsubscribe(ctx.client_key, client, kind, name);
-        let count = count(client, kind);
-        confirm(ctx, kind.unsubscribed(), Some(name), count);
+    if ctx.args.len() > 1 {
+        ctx.args.from(1).iter().for_each(|name| unsubscribe_from(ctx, kind, name));
+        return Ok(());
     }
+    let own = ctx.client().subscriptions.iter().flat_map(|own| own.names(kind));
+    let names: Vec<Box<[u8]>> = own.map(Box::from).collect();
+    names.iter().for_each(|name| unsubscribe_from(ctx, kind, name));
     if names.is_empty() {
         let count = count(ctx.client(), kind);
         confirm(ctx, kind.unsubscribed(), None, count);
     }
     Ok(())
+}
+
+fn unsubscribe_from(ctx: &mut Ctx, kind: Kind, name: &[u8]) {
+    let server = &mut *ctx.server;
+    let client = &mut server.clients[ctx.client_key];
+    server.pubsub.unsubscribe(ctx.client_key, client, kind, name);
+    let count = count(client, kind);
+    confirm(ctx, kind.unsubscribed(), Some(name), count);
 }
 
 fn count(client: &Client, kind: Kind) -> usize {
