@@ -11,6 +11,7 @@ use crate::server::ctx::Ctx;
 use crate::server::error::Error;
 use crate::store::event::class;
 use crate::store::{Edit, Keyspace, NewValue};
+use crate::types::entry::Pair;
 use crate::types::hash::{self, Hash, Limits};
 use crate::types::{Inline, Slot, Value};
 
@@ -489,31 +490,24 @@ fn random_options(ctx: &Ctx) -> Result<(i64, bool), Error> {
 
 fn hscan(ctx: &mut Ctx) -> Result<(), Error> {
     let cursor = scan::cursor(ctx.arg(2))?;
-    // Redis looks at the options only if there is something to scan.
-    let Some(hash) = read(ctx.keys, ctx.args.get(1))? else {
-        ctx.out.array(2);
-        ctx.out.bulk(b"0");
-        ctx.out.array(0);
-        return Ok(());
-    };
-    let options = scan::Options::parse(ctx.args.from(3), false)?;
-    let mut found = Vec::new();
-    let cursor = options.repeat(cursor, |cursor| {
-        let mut visited = 0;
-        let next = hash.scan(cursor, |(field, value)| {
-            visited += 1;
-            if options.matches(field) {
-                found.push((field, value));
-            }
-        });
-        (next, visited)
-    });
-    ctx.out.array(2);
-    ctx.out.bulk(itoa::Buffer::new().format(cursor).as_bytes());
-    ctx.out.array(found.len() * 2);
-    for (field, value) in found {
-        ctx.out.bulk(field);
-        ctx.out.bulk(value);
+    let hash = read(ctx.keys, ctx.args.get(1))?;
+    scan::reply(ctx.out, cursor, ctx.args.from(3), hash)
+}
+
+impl<'a> scan::Scanned for Hash<'a> {
+    type Element = Pair<'a>;
+    const PARTS: usize = 2;
+
+    fn step(&self, cursor: u64, visit: impl FnMut(Pair<'a>)) -> u64 {
+        self.scan(cursor, visit)
     }
-    Ok(())
+
+    fn matches((field, _): &Pair<'a>, options: &scan::Options<'_>) -> bool {
+        options.matches(field)
+    }
+
+    fn write((field, value): Pair<'a>, out: &mut Reply) {
+        out.bulk(field);
+        out.bulk(value);
+    }
 }

@@ -439,28 +439,23 @@ fn draw_many(ctx: &mut Ctx) -> Result<(), Error> {
 
 fn sscan(ctx: &mut Ctx) -> Result<(), Error> {
     let cursor = scan::cursor(ctx.arg(2))?;
-    // Redis looks at the options only if there is something to scan.
-    let Some(set) = read(ctx.keys, ctx.args.get(1))? else {
-        ctx.out.array(2);
-        ctx.out.bulk(b"0");
-        ctx.out.array(0);
-        return Ok(());
-    };
-    let options = scan::Options::parse(ctx.args.from(3), false)?;
-    let mut found = Vec::new();
-    let cursor = options.repeat(cursor, |cursor| {
-        let mut visited = 0;
-        let next = set.scan(cursor, |member| {
-            visited += 1;
-            if member.with_text(|text| options.matches(text)) {
-                found.push(member);
-            }
-        });
-        (next, visited)
-    });
-    ctx.out.array(2);
-    ctx.out.bulk(itoa::Buffer::new().format(cursor).as_bytes());
-    ctx.out.array(found.len());
-    found.into_iter().for_each(|member| write(ctx.out, member));
-    Ok(())
+    let set = read(ctx.keys, ctx.args.get(1))?;
+    scan::reply(ctx.out, cursor, ctx.args.from(3), set)
+}
+
+impl<'a> scan::Scanned for Set<'a> {
+    type Element = Member<'a>;
+    const PARTS: usize = 1;
+
+    fn step(&self, cursor: u64, visit: impl FnMut(Member<'a>)) -> u64 {
+        self.scan(cursor, visit)
+    }
+
+    fn matches(member: &Member<'a>, options: &scan::Options<'_>) -> bool {
+        member.with_text(|text| options.matches(text))
+    }
+
+    fn write(member: Member<'a>, out: &mut Reply) {
+        write(out, member);
+    }
 }
