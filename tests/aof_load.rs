@@ -1,12 +1,14 @@
 //! Loading the append-only file: what a crash leaves is repaired, other damage is refused.
 
+mod support;
+
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use goredis::persist::aof::{Aof, Loader, Options, Step};
+use goredis::persist::aof::{Aof, Loader, Options};
 use goredis::persist::files::RealFiles;
-use goredis::resp::Args;
+use support::aof::{load, resp};
 
 struct Bench {
     dir: tempfile::TempDir,
@@ -48,32 +50,12 @@ impl Bench {
     }
 
     fn load_in_slices(&self, slice: u64) -> Result<(Vec<String>, Loader), String> {
-        let mut loader = Loader::open(&self.options).map_err(|e| e.to_string())?;
-        let mut commands = Vec::new();
-        let mut run = |args: Args<'_>| {
-            let words: Vec<_> = args.iter().map(String::from_utf8_lossy).collect();
-            if words[0] == "bla" {
-                return Err("Unknown command 'bla'".to_string());
-            }
-            commands.push(words.join(" "));
-            Ok(())
-        };
-        while loader.step(slice, &mut run).map_err(|e| e.to_string())? == Step::More {}
-        Ok((commands, loader))
+        load(&self.options, slice)
     }
 
     fn error(&self) -> String {
         self.load().err().expect("this should not load")
     }
-}
-
-fn resp(words: &str) -> Vec<u8> {
-    let words: Vec<_> = words.split(' ').collect();
-    let mut out = format!("*{}\r\n", words.len());
-    for word in words {
-        out += &format!("${}\r\n{word}\r\n", word.len());
-    }
-    out.into_bytes()
 }
 
 fn resp_all(commands: &[&str]) -> Vec<u8> {
