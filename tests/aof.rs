@@ -1,5 +1,7 @@
 //! The append-only file, from commits to loading, on disks that fail, hang and fill up.
 
+mod support;
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -11,6 +13,7 @@ use goredis::persist::aof::{Aof, Fsync, Loader, Options, Step};
 use goredis::persist::files::{Faults, FaultyFiles, RealFiles};
 use goredis::resp::Args;
 use goredis::store::Keyspace;
+use support::aof::{load, resp};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -103,31 +106,6 @@ impl Bench {
             aof.commit();
         }
     }
-}
-
-fn load(options: &Options, slice: u64) -> Result<(Vec<String>, Loader), String> {
-    let mut loader = Loader::open(options).map_err(|e| e.to_string())?;
-    let mut commands = Vec::new();
-    let mut keys = Keyspace::new(16, 1, 0);
-    let mut run = |_: &mut Keyspace, args: Args<'_>| {
-        let words: Vec<_> = args.iter().map(String::from_utf8_lossy).collect();
-        if words[0] == "bla" {
-            return Err("Unknown command 'bla'".to_string());
-        }
-        commands.push(words.join(" "));
-        Ok(())
-    };
-    while loader.step(slice, &mut keys, &mut run).map_err(|e| e.to_string())? == Step::More {}
-    Ok((commands, loader))
-}
-
-fn resp(words: &str) -> Vec<u8> {
-    let words: Vec<_> = words.split(' ').collect();
-    let mut out = format!("*{}\r\n", words.len());
-    for word in words {
-        out += &format!("${}\r\n{word}\r\n", word.len());
-    }
-    out.into_bytes()
 }
 
 fn resp_all(commands: &[&str]) -> Vec<u8> {

@@ -1,13 +1,14 @@
 //! Loading the append-only file: what a crash leaves is repaired, other damage is refused.
 
+mod support;
+
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use goredis::persist::aof::{Aof, Loader, Options, Step};
+use goredis::persist::aof::{Aof, Loader, Options};
 use goredis::persist::files::RealFiles;
-use goredis::resp::Args;
-use goredis::store::Keyspace;
+use support::aof::{load, load_with_keys, resp};
 
 struct Bench {
     dir: tempfile::TempDir,
@@ -49,37 +50,12 @@ impl Bench {
     }
 
     fn load_in_slices(&self, slice: u64) -> Result<(Vec<String>, Loader), String> {
-        self.load_with_keys(slice).map(|(commands, loader, _)| (commands, loader))
-    }
-
-    fn load_with_keys(&self, slice: u64) -> Result<(Vec<String>, Loader, Keyspace), String> {
-        let mut loader = Loader::open(&self.options).map_err(|e| e.to_string())?;
-        let mut commands = Vec::new();
-        let mut keys = Keyspace::new(16, 1, 0);
-        let mut run = |_: &mut Keyspace, args: Args<'_>| {
-            let words: Vec<_> = args.iter().map(String::from_utf8_lossy).collect();
-            if words[0] == "bla" {
-                return Err("Unknown command 'bla'".to_string());
-            }
-            commands.push(words.join(" "));
-            Ok(())
-        };
-        while loader.step(slice, &mut keys, &mut run).map_err(|e| e.to_string())? == Step::More {}
-        Ok((commands, loader, keys))
+        load(&self.options, slice)
     }
 
     fn error(&self) -> String {
         self.load().err().expect("this should not load")
     }
-}
-
-fn resp(words: &str) -> Vec<u8> {
-    let words: Vec<_> = words.split(' ').collect();
-    let mut out = format!("*{}\r\n", words.len());
-    for word in words {
-        out += &format!("${}\r\n{word}\r\n", word.len());
-    }
-    out.into_bytes()
 }
 
 fn resp_all(commands: &[&str]) -> Vec<u8> {
@@ -267,7 +243,7 @@ fn rdb_bases_are_loaded_before_the_commands_behind_them() {
     assert_eq!(bench.load().unwrap().0, ["set k v"], "an old-style preamble");
     for slice in [1, 1 << 20] {
         let bench = Bench::with_incr(&[&data[..], &resp("set k v"), &resp("del k")].concat());
-        let (commands, loader, keys) = bench.load_with_keys(slice).unwrap();
+        let (commands, loader, keys) = load_with_keys(&bench.options, slice).unwrap();
         assert_eq!(commands, ["set k v", "del k"]);
         assert_eq!(keys.records(1).len(), 1);
         assert_eq!(loader.progress().loaded, loader.progress().total);

@@ -514,3 +514,51 @@ fn requests_of_a_client_that_waits_for_no_reply_are_executed() {
         });
     }
 }
+
+#[test]
+fn a_message_to_its_sender_comes_right_behind_the_reply() {
+    // The order of Redis 7.2; 7.0 has the message first.
+    let server = Server::start(Options::new());
+    let mut conn = server.connect();
+    let config = ["CONFIG", "SET", "notify-keyspace-events", "El"];
+    let requests = [
+        &["HELLO", "3"][..],
+        &config,
+        &["SUBSCRIBE", "c", "__keyevent@0__:lpush"],
+        &["PUBLISH", "c", "a"],
+        &["LPUSH", "k", "v"],
+        &["MULTI"],
+        &["PUBLISH", "c", "b"],
+        &["LLEN", "k"],
+        &["EXEC"],
+        &["UNSUBSCRIBE", "c"],
+        &["PING"],
+        &["PUBLISH", "__keyevent@0__:lpush", "x"],
+        &["QUIT"],
+    ];
+    conn.send(&requests.iter().flat_map(|words| encode(words)).collect::<Vec<u8>>());
+    let all = String::from_utf8(conn.read_to_end()).unwrap();
+    let (_, behind_hello) = all.split_once("role\r\n$6\r\nmaster\r\n").unwrap();
+    let (_, replies) = behind_hello.split_once("\r\n+OK\r\n").unwrap();
+    let push = |words: &[&str]| {
+        let bulks = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len()));
+        format!(">{}\r\n{}", words.len(), bulks.collect::<String>())
+    };
+    let event = "__keyevent@0__:lpush";
+    let confirmed = |what: &str, channel: &str, count: usize| {
+        push(&[what, channel]).replacen(">2", ">3", 1) + &format!(":{count}\r\n")
+    };
+    let expected = [
+        confirmed("subscribe", "c", 1),
+        confirmed("subscribe", event, 2),
+        format!(":1\r\n{}", push(&["message", "c", "a"])),
+        format!(":1\r\n{}", push(&["message", event, "k"])),
+        "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:1\r\n:1\r\n".to_string(),
+        push(&["message", "c", "b"]),
+        confirmed("unsubscribe", "c", 1),
+        "+PONG\r\n".to_string(),
+        format!(":1\r\n{}", push(&["message", event, "x"])),
+        "+OK\r\n".to_string(),
+    ];
+    assert_eq!(replies, expected.concat());
+}

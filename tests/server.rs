@@ -396,6 +396,65 @@ fn who_leaves_too_much_unread_is_cut_off() {
     assert!(is_served(&mut server.connect()));
 }
 
+/// A few bytes may ask for a reply without end.
+#[test]
+fn a_reply_ends_at_the_limit_of_the_output() {
+    let limit = ["--client-output-buffer-limit", "normal", "1mb", "0", "0"];
+    let server = Server::start(options().args(&limit));
+    let mut conn = server.connect();
+    let long = "v".repeat(MIB / 2);
+    for words in [
+        &["SADD", "set", "a", "b"][..],
+        &["ZADD", "zset", "1", "a", "2", "b"],
+        &["HSET", "hash", "a", "1", "b", "2"],
+        &["HSET", "long", "f", &long],
+        &["SET", "k", &long],
+        &["RPUSH", "list", "k"],
+    ] {
+        conn.command(words);
+    }
+    const COUNT: &str = "-9223372036854775807";
+    const HALF: &str = "-4611686018427387903";
+    let repeated = |first: &[&'static str], word| [first, &vec![word; 2000]].concat();
+    for words in [
+        vec!["SRANDMEMBER", "set", COUNT],
+        vec!["ZRANDMEMBER", "zset", COUNT],
+        vec!["ZRANDMEMBER", "zset", HALF, "WITHSCORES"],
+        vec!["HRANDFIELD", "hash", COUNT],
+        vec!["HRANDFIELD", "hash", HALF, "WITHVALUES"],
+        repeated(&["MGET"], "k"),
+        repeated(&["HMGET", "long"], "f"),
+        [&["SORT", "list", "BY", "no"][..], &["GET", "*"].repeat(1000)].concat(),
+    ] {
+        for in_transaction in [false, true] {
+            let mut conn = server.connect();
+            let mut request = encode(&words);
+            if in_transaction {
+                let unlimited = ["CONFIG", "SET", "client-output-buffer-limit", "normal 0 0 0"];
+                let limited = ["CONFIG", "SET", "client-output-buffer-limit", "normal 1mb 0 0"];
+                let mut all = encode(&["MULTI"]);
+                all.extend(request.repeat(2));
+                for words in [&unlimited[..], &limited, &["INCR", "done"], &["EXEC"]] {
+                    all.extend(encode(words));
+                }
+                request = all;
+            }
+            conn.send(&request);
+            let got = conn.read_to_end_or_reset();
+            assert!(got < 2 * MIB, "{words:.30?}: {got} bytes came");
+            assert!(is_served(&mut server.connect()));
+        }
+    }
+    assert_eq!(server.connect().text(&["GET", "done"]), "8");
+    assert!(server.resident_bytes() < 100 * MIB as u64);
+    // Without replies nothing piles up.
+    let mut conn = server.connect();
+    conn.send(&encode(&["CLIENT", "REPLY", "OFF"]));
+    conn.send(&encode(&["SRANDMEMBER", "set", "-1000000"]));
+    conn.send(&encode(&["CLIENT", "REPLY", "ON"]));
+    assert_eq!(conn.read(), ok());
+}
+
 #[test]
 fn who_leaves_much_unread_for_long_is_cut_off() {
     let limit = ["--client-output-buffer-limit", "normal", "0", "2mb", "1"];

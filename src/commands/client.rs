@@ -2,6 +2,7 @@
 
 use super::client_tracking;
 use crate::base::number::parse_i64;
+use crate::server::Server;
 use crate::server::blocking::Release;
 use crate::server::client::{Client, Closing, ReplyMode};
 use crate::server::client_list::{Asking, write_line};
@@ -370,7 +371,8 @@ fn kill(ctx: &mut Ctx) -> Result<(), Error> {
     let (me, now_s) = (ctx.client().id, ctx.now_ms() / 1000);
     let mut killed = 0;
     for key in connected(ctx) {
-        let client = &mut ctx.server.clients[key];
+        let Server { clients, pubsub, doomed, .. } = &mut *ctx.server;
+        let client = &mut clients[key];
         if !filter.matches(client, me, now_s) {
             continue;
         }
@@ -379,7 +381,9 @@ fn kill(ctx: &mut Ctx) -> Result<(), Error> {
             client.close(Closing::AfterReply);
         } else {
             client.close(Closing::Now);
-            ctx.server.doomed.push(key);
+            // It ends with the tick, but nobody is to count on it any more.
+            pubsub.forget_client(key, client);
+            doomed.push(key);
         }
     }
     match (is_old_form, killed) {

@@ -7,6 +7,7 @@ use crate::server::command::{Command, Group, Handler, flag::*};
 use crate::server::config::{Allowed, read_bytes};
 use crate::server::ctx::{Ctx, Origin, Propagation};
 use crate::server::error::Error;
+use crate::server::introspect::wrong_subcommand;
 use crate::server::{identity, log as server_log, process, snapshot};
 use crate::store::digest::Digest;
 use crate::store::{NewValue, View};
@@ -183,7 +184,7 @@ fn debug(ctx: &mut Ctx) -> Result<(), Error> {
     let found = SUBCOMMANDS.iter().find(|sub| name.eq_ignore_ascii_case(sub.name.as_bytes()));
     match found.filter(|sub| sub.args.contains(&count)) {
         Some(sub) => (sub.run)(ctx),
-        None => Err(unknown(ctx)),
+        None => Err(wrong_subcommand(ctx)),
     }
 }
 
@@ -194,13 +195,6 @@ fn is_allowed(ctx: &mut Ctx) -> bool {
         Allowed::Local => ctx.client().is_local(),
         Allowed::No => false,
     }
-}
-
-fn unknown(ctx: &Ctx) -> Error {
-    let mut text = b"ERR unknown subcommand or wrong number of arguments for '".to_vec();
-    text.extend_from_slice(&ctx.arg(1)[..ctx.arg(1).len().min(128)]);
-    text.extend_from_slice(b"'. Try DEBUG HELP.");
-    Error::Bytes(text)
 }
 
 /// In the form of a container's, which DEBUG is to its users.
@@ -435,7 +429,7 @@ fn reply_buffer(ctx: &mut Ctx) -> Result<(), Error> {
             ctx.int_arg(3)?;
         }
     } else if !ctx.is_word(2, "resizing") {
-        return Err(unknown(ctx));
+        return Err(wrong_subcommand(ctx));
     }
     ctx.out.ok();
     Ok(())

@@ -11,7 +11,6 @@ use crate::server::error::Error;
 use crate::store::event::class;
 use crate::types::geo::{Point, Shape};
 use crate::types::zset::{self, Zset};
-use std::cmp::Ordering;
 
 const BASE: Command =
     Command { since: "3.2.0", group: Group::Geo, categories: &["geo"], ..Command::BASE };
@@ -508,22 +507,18 @@ impl<'a> Search<'a> {
     fn find<'z>(&self, zset: Zset<'z>) -> Vec<Found<'z>> {
         let (Some(centre), Some(shape)) = (self.centre, self.shape) else { return Vec::new() };
         let enough = if self.any { self.count } else { usize::MAX };
-        let mut found = Vec::new();
-        for range in shape.ranges(centre) {
-            let places = zset.range_by_score(range.start, range.end.next_down());
-            for (member, score) in places {
-                if found.len() >= enough {
-                    break;
-                }
-                if let Some(distance) = shape.distance_within(centre, Point::of_score(score)) {
-                    found.push(Found { member, score, distance });
-                }
-            }
-        }
+        let ranges = shape.ranges(centre).into_iter();
+        let mut found: Vec<Found> = ranges
+            .flat_map(|range| zset.range_by_score(range.start, range.end.next_down()))
+            .filter_map(|(member, score)| {
+                let distance = shape.distance_within(centre, Point::of_score(score))?;
+                Some(Found { member, score, distance })
+            })
+            .take(enough)
+            .collect();
         // The nearest are meant if only so many are wanted.
         let order = self.order.or((self.count > 0 && !self.any).then_some(Order::Nearest));
-        let nearer =
-            |a: &Found, b: &Found| a.distance.partial_cmp(&b.distance).unwrap_or(Ordering::Equal);
+        let nearer = |a: &Found, b: &Found| a.distance.total_cmp(&b.distance);
         match order {
             Some(Order::Nearest) => found.sort_by(nearer),
             Some(Order::Farthest) => found.sort_by(|a, b| nearer(b, a)),

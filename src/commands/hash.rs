@@ -5,11 +5,13 @@ mod tests;
 
 use super::scan;
 use crate::base::number::{LongDouble, parse_i64};
+use crate::resp::Reply;
 use crate::server::command::{Begin, Command, Find, Group, Keys, READ_KEY, flag::*};
 use crate::server::ctx::Ctx;
 use crate::server::error::Error;
 use crate::store::event::class;
 use crate::store::{Edit, Keyspace, NewValue};
+use crate::types::entry::Pair;
 use crate::types::hash::{self, Hash, Limits};
 use crate::types::{Inline, Slot, Value};
 
@@ -365,6 +367,7 @@ fn hget(ctx: &mut Ctx) -> Result<(), Error> {
 }
 
 fn hmget(ctx: &mut Ctx) -> Result<(), Error> {
+    let most = ctx.most_output();
     let hash = read(ctx.keys, ctx.args.get(1))?;
     let fields = ctx.args.from(2);
     ctx.out.array(fields.len());
@@ -373,7 +376,11 @@ fn hmget(ctx: &mut Ctx) -> Result<(), Error> {
             Some(value) => ctx.out.bulk(value),
             None => ctx.out.null(),
         }
+        if ctx.out.within(most).is_break() {
+            break;
+        }
     }
+    ctx.check_output(most);
     Ok(())
 }
 
@@ -431,6 +438,7 @@ fn hrandfield(ctx: &mut Ctx) -> Result<(), Error> {
         return Ok(());
     }
     let (count, with_values) = random_options(ctx)?;
+    let most = ctx.most_output();
     let Some(hash) = read(ctx.keys, ctx.args.get(1))? else {
         ctx.out.array(0);
         return Ok(());
@@ -440,7 +448,7 @@ fn hrandfield(ctx: &mut Ctx) -> Result<(), Error> {
     let (out, rng) = (&mut *ctx.out, &mut ctx.server.rng);
     let pairs = with_values && out.is_resp3();
     out.array(if with_values && !pairs { len * 2 } else { len });
-    let write = |(field, value)| {
+    let write = |out: &mut Reply, (field, value)| {
         if pairs {
             out.array(2);
         }
@@ -450,9 +458,13 @@ fn hrandfield(ctx: &mut Ctx) -> Result<(), Error> {
         }
     };
     if count < 0 {
-        hash.draw(len as u64, rng, write);
+        _ = hash.draw(len as u64, rng, |pair| {
+            write(out, pair);
+            out.within(most)
+        });
+        ctx.check_output(most);
     } else {
-        hash.sample(len, rng, write);
+        hash.sample(len, rng, |pair| write(out, pair));
     }
     Ok(())
 }
@@ -478,31 +490,24 @@ fn random_options(ctx: &Ctx) -> Result<(i64, bool), Error> {
 
 fn hscan(ctx: &mut Ctx) -> Result<(), Error> {
     let cursor = scan::cursor(ctx.arg(2))?;
-    // Redis looks at the options only if there is something to scan.
-    let Some(hash) = read(ctx.keys, ctx.args.get(1))? else {
-        ctx.out.array(2);
-        ctx.out.bulk(b"0");
-        ctx.out.array(0);
-        return Ok(());
-    };
-    let options = scan::Options::parse(ctx.args.from(3), false)?;
-    let mut found = Vec::new();
-    let cursor = options.repeat(cursor, |cursor| {
-        let mut visited = 0;
-        let next = hash.scan(cursor, |(field, value)| {
-            visited += 1;
-            if options.matches(field) {
-                found.push((field, value));
-            }
-        });
-        (next, visited)
-    });
-    ctx.out.array(2);
-    ctx.out.bulk(itoa::Buffer::new().format(cursor).as_bytes());
-    ctx.out.array(found.len() * 2);
-    for (field, value) in found {
-        ctx.out.bulk(field);
-        ctx.out.bulk(value);
+    let hash = read(ctx.keys, ctx.args.get(1))?;
+    scan::reply(ctx.out, cursor, ctx.args.from(3), hash)
+}
+
+impl<'a> scan::Scanned for Hash<'a> {
+    type Element = Pair<'a>;
+    const PARTS: usize = 2;
+
+    fn step(&self, cursor: u64, visit: impl FnMut(Pair<'a>)) -> u64 {
+        self.scan(cursor, visit)
     }
-    Ok(())
+
+    fn matches((field, _): &Pair<'a>, options: &scan::Options<'_>) -> bool {
+        options.matches(field)
+    }
+
+    fn write((field, value): Pair<'a>, out: &mut Reply) {
+        out.bulk(field);
+        out.bulk(value);
+    }
 }

@@ -234,6 +234,9 @@ fn propagate_removal(ctx: &mut Ctx, fields: &[&[u8]]) {
 
 /// ... and of fields that expire at a time, or do not expire any more.
 fn propagate_expiry(ctx: &mut Ctx, when: Option<i64>, fields: &[&[u8]]) {
+    if !ctx.recorded {
+        return;
+    }
     let key = ctx.arg(1);
     let (mut time, mut number) = (itoa::Buffer::new(), itoa::Buffer::new());
     let mut words: Vec<&[u8]> = match when {

@@ -6,7 +6,7 @@ use crate::server::client::{Client, ReplyMode};
 use crate::server::command::{Begin, Channels, Command, Find, Group, Keys, flag::*};
 use crate::server::ctx::Ctx;
 use crate::server::error::Error;
-use crate::server::introspect::help;
+use crate::server::introspect::{help, wrong_subcommand};
 use crate::server::pubsub::Kind;
 
 const ROW: Command = Command {
@@ -194,25 +194,26 @@ fn subscribe(ctx: &mut Ctx, kind: Kind) -> Result<(), Error> {
 }
 
 fn unsubscribe(ctx: &mut Ctx, kind: Kind) -> Result<(), Error> {
-    let client = &ctx.server.clients[ctx.client_key];
-    let names: Vec<Box<[u8]>> = if ctx.args.len() == 1 {
-        let own = client.subscriptions.iter().flat_map(|own| own.names(kind));
-        own.map(Box::from).collect()
-    } else {
-        ctx.args.from(1).iter().map(Box::from).collect()
-    };
-    for name in &names {
-        let server = &mut *ctx.server;
-        let client = &mut server.clients[ctx.client_key];
-        server.pubsub.unsubscribe(ctx.client_key, client, kind, name);
-        let count = count(client, kind);
-        confirm(ctx, kind.unsubscribed(), Some(name), count);
+    if ctx.args.len() > 1 {
+        ctx.args.from(1).iter().for_each(|name| unsubscribe_from(ctx, kind, name));
+        return Ok(());
     }
+    let own = ctx.client().subscriptions.iter().flat_map(|own| own.names(kind));
+    let names: Vec<Box<[u8]>> = own.map(Box::from).collect();
+    names.iter().for_each(|name| unsubscribe_from(ctx, kind, name));
     if names.is_empty() {
         let count = count(ctx.client(), kind);
         confirm(ctx, kind.unsubscribed(), None, count);
     }
     Ok(())
+}
+
+fn unsubscribe_from(ctx: &mut Ctx, kind: Kind, name: &[u8]) {
+    let server = &mut *ctx.server;
+    let client = &mut server.clients[ctx.client_key];
+    server.pubsub.unsubscribe(ctx.client_key, client, kind, name);
+    let count = count(client, kind);
+    confirm(ctx, kind.unsubscribed(), Some(name), count);
 }
 
 fn count(client: &Client, kind: Kind) -> usize {
@@ -249,7 +250,7 @@ fn publish(ctx: &mut Ctx, kind: Kind) -> Result<(), Error> {
 
 fn names(ctx: &mut Ctx, kind: Kind) -> Result<(), Error> {
     if ctx.args.len() > 3 {
-        return Err(Error::arity(&ctx.entry.full_name));
+        return Err(wrong_subcommand(ctx));
     }
     let pattern = if ctx.args.len() == 3 { ctx.arg(2) } else { b"*" };
     let names = ctx.server.pubsub.names(kind);

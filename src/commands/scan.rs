@@ -2,7 +2,7 @@
 
 use crate::base::glob;
 use crate::base::number::{parse_i64, parse_u64};
-use crate::resp::Args;
+use crate::resp::{Args, Reply};
 use crate::server::error::Error;
 
 /// A step that finds little looks at no more than so many places for each element asked for.
@@ -60,6 +60,47 @@ impl<'a> Options<'a> {
         }
         cursor
     }
+}
+
+/// A collection as it is read, for [`reply`].
+pub trait Scanned {
+    type Element;
+    /// Bulk strings that the reply has for each element.
+    const PARTS: usize;
+
+    /// Visits some elements and returns the next cursor, 0 at the end.
+    fn step(&self, cursor: u64, visit: impl FnMut(Self::Element)) -> u64;
+    fn matches(element: &Self::Element, options: &Options<'_>) -> bool;
+    fn write(element: Self::Element, out: &mut Reply);
+}
+
+/// Scans a collection, if there is one, from a cursor on, with the options in `args`.
+pub fn reply<C: Scanned>(
+    out: &mut Reply,
+    cursor: u64,
+    args: Args<'_>,
+    collection: Option<C>,
+) -> Result<(), Error> {
+    let (mut next, mut found) = (0, Vec::new());
+    // Redis looks at the options only if there is something to scan.
+    if let Some(collection) = collection {
+        let options = Options::parse(args, false)?;
+        next = options.repeat(cursor, |cursor| {
+            let mut visited = 0;
+            let next = collection.step(cursor, |element| {
+                visited += 1;
+                if C::matches(&element, &options) {
+                    found.push(element);
+                }
+            });
+            (next, visited)
+        });
+    }
+    out.array(2);
+    out.bulk(itoa::Buffer::new().format(next).as_bytes());
+    out.array(found.len() * C::PARTS);
+    found.into_iter().for_each(|element| C::write(element, out));
+    Ok(())
 }
 
 /// Reads a cursor. Redis asks C's `strtoul`, for which nothing is 0, and -1 is the greatest.

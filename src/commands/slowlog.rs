@@ -3,7 +3,7 @@
 use crate::server::command::{Command, Group, flag::*};
 use crate::server::ctx::Ctx;
 use crate::server::error::Error;
-use crate::server::introspect::help;
+use crate::server::introspect::{help, wrong_subcommand};
 
 const ROW: Command = Command {
     group: Group::Server,
@@ -73,11 +73,7 @@ fn get(ctx: &mut Ctx) -> Result<(), Error> {
             -1 => usize::MAX,
             count => count as usize,
         },
-        _ => {
-            let text = "ERR unknown subcommand or wrong number of arguments for 'get'. \
-                        Try SLOWLOG HELP.";
-            return Err(Error::Static(text));
-        }
+        _ => return Err(wrong_subcommand(ctx)),
     };
     let slow = ctx.server.slowlog.iter().take(count);
     ctx.out.array(slow.len());

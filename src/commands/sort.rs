@@ -13,11 +13,12 @@ use crate::store::Keyspace;
 use crate::store::event::class;
 use crate::types::Type;
 use crate::types::hash::Hash;
-use crate::types::list::{self, List};
+use crate::types::list::{self, End, List};
 use crate::types::set::Set;
 use crate::types::string::Str;
 use crate::types::zset::Zset;
 use std::cmp::Ordering;
+use std::ops::{ControlFlow, Range};
 
 /// Keys that follow from the elements, or from a word that may stand anywhere.
 const fn unknown(flags: &'static [&'static str]) -> Keys {
@@ -121,6 +122,13 @@ impl<'a> Options<'a> {
     fn keeps_order(&self) -> bool {
         self.by.is_some_and(|by| !by.contains(&b'*'))
     }
+
+    /// The places, among so many in their final order, of those that LIMIT asks for.
+    fn window(&self, len: usize) -> Range<usize> {
+        let start = usize::try_from(self.offset).unwrap_or(0).min(len);
+        let count = usize::try_from(self.count).unwrap_or(len);
+        start..start.saturating_add(count).min(len)
+    }
 }
 
 fn denied(option: &str) -> Error {
@@ -152,24 +160,12 @@ fn sort(ctx: &mut Ctx, may_store: bool) -> Result<(), Error> {
         options.by = None;
         (options.alpha, keeps_order) = (true, false);
     }
-    let elements = elements(ctx.keys, ctx.args.get(1), keeps_order && options.descending)?;
-    let start = options.offset.clamp(0, elements.len() as i64) as usize;
-    let left = elements.len() - start;
-    let count = usize::try_from(options.count).map_or(left, |count| count.min(left));
-    let mut items = Vec::with_capacity(elements.len());
-    for element in elements {
-        let weight = if keeps_order { Weight::Element } else { weigh(ctx, &options, &element)? };
-        items.push(Item { element, weight });
-    }
-    if !keeps_order {
-        let by_weight = options.by.is_some();
-        items.sort_by(|a, b| {
-            let order = compare(a, b, by_weight);
-            if options.descending { order.reverse() } else { order }
-        });
-    }
-    let results = items.into_iter().skip(start).take(count).map(|item| item.element);
-    let results = results.collect();
+    let key = ctx.arg(1);
+    let results = if keeps_order {
+        elements(ctx.keys, key, options.descending, |len| options.window(len))?
+    } else {
+        sorted(ctx, &options, key)?
+    };
     match options.store {
         Some(destination) => store_results(ctx, &options, results, destination),
         None => write_results(ctx, &options, results),
@@ -177,24 +173,66 @@ fn sort(ctx: &mut Ctx, may_store: bool) -> Result<(), Error> {
     Ok(())
 }
 
-/// All elements in their order, or from the end.
-fn elements(keys: &mut Keyspace, key: &[u8], reverse: bool) -> Result<Vec<Box<[u8]>>, Error> {
+/// The elements that are wanted, in the order that is asked for.
+fn sorted(ctx: &mut Ctx, options: &Options, key: &[u8]) -> Result<Vec<Box<[u8]>>, Error> {
+    let elements = elements(ctx.keys, key, false, |len| 0..len)?;
+    let Range { start, end } = options.window(elements.len());
+    let mut items = Vec::with_capacity(elements.len());
+    for element in elements {
+        let weight = weigh(ctx, options, &element)?;
+        items.push(Item { element, weight });
+    }
+    let by_weight = options.by.is_some();
+    items.sort_by(|a, b| {
+        let order = compare(a, b, by_weight);
+        if options.descending { order.reverse() } else { order }
+    });
+    Ok(items.into_iter().skip(start).take(end - start).map(|item| item.element).collect())
+}
+
+/// The elements that `window` chooses when told how many there are, in their own order or from the
+/// end; only these are read where that is possible.
+fn elements(
+    keys: &mut Keyspace,
+    key: &[u8],
+    reverse: bool,
+    window: impl FnOnce(usize) -> Range<usize>,
+) -> Result<Vec<Box<[u8]>>, Error> {
     let mut elements = Vec::new();
     let Some(view) = keys.peek(key) else { return Ok(elements) };
     let value = view.value();
     if let Some(list) = List::of(value) {
-        list.for_each(|element| elements.push(element.into()));
+        let Range { start, end } = window(list.len());
+        if start == end {
+            return Ok(elements);
+        }
+        let (first, towards) = match reverse {
+            false => (start, End::Back),
+            true => (list.len() - 1 - start, End::Front),
+        };
+        list.visit(first, towards, |element| {
+            elements.push(element.into());
+            if elements.len() < end - start {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        });
     } else if let Some(set) = Set::of(value) {
         // Which has no order that could be reversed.
-        set.iter().for_each(|member| member.with_text(|text| elements.push(text.into())));
-        return Ok(elements);
+        let Range { start, end } = window(set.len());
+        let members = set.iter().skip(start).take(end - start);
+        members.for_each(|member| member.with_text(|text| elements.push(text.into())));
     } else if let Some(zset) = Zset::of(value) {
-        elements.extend(zset.iter().map(|(member, _)| Box::from(member)));
+        let Range { start, end } = window(zset.len());
+        if reverse {
+            let members = zset.range(zset.len() - end..zset.len() - start).rev();
+            elements.extend(members.map(|(member, _)| Box::from(member)));
+        } else {
+            elements.extend(zset.range(start..end).map(|(member, _)| Box::from(member)));
+        }
     } else {
         return Err(Error::WRONG_TYPE);
-    }
-    if reverse {
-        elements.reverse();
     }
     Ok(elements)
 }
@@ -267,35 +305,78 @@ fn for_each_result(
     ctx: &mut Ctx,
     options: &Options,
     elements: Vec<Box<[u8]>>,
-    mut visit: impl FnMut(&mut Ctx, Option<&[u8]>),
-) {
+    mut visit: impl FnMut(&mut Ctx, Option<&[u8]>) -> ControlFlow<()>,
+) -> ControlFlow<()> {
     for element in elements {
         if options.get.is_empty() {
-            visit(ctx, Some(&element));
+            visit(ctx, Some(&element))?;
         }
         for pattern in &options.get {
             let found = look_up(ctx.keys, pattern, &element);
-            visit(ctx, found.as_deref());
+            visit(ctx, found.as_deref())?;
         }
     }
+    ControlFlow::Continue(())
 }
 
 fn write_results(ctx: &mut Ctx, options: &Options, elements: Vec<Box<[u8]>>) {
     ctx.out.array(elements.len() * options.get.len().max(1));
-    for_each_result(ctx, options, elements, |ctx, result| match result {
-        Some(result) => ctx.out.bulk(result),
-        None => ctx.out.null(),
+    let most = ctx.most_output();
+    _ = for_each_result(ctx, options, elements, |ctx, result| {
+        match result {
+            Some(result) => ctx.out.bulk(result),
+            None => ctx.out.null(),
+        }
+        ctx.out.within(most)
     });
+    ctx.check_output(most);
 }
 
 fn store_results(ctx: &mut Ctx, options: &Options, elements: Vec<Box<[u8]>>, destination: &[u8]) {
     let limits = super::list::limits(ctx);
     let mut results = list::empty();
     let mut len = 0;
-    for_each_result(ctx, options, elements, |_, result| {
+    _ = for_each_result(ctx, options, elements, |_, result| {
         let result = result.unwrap_or_default();
-        list::push(&mut results, list::End::Back, std::iter::once(result), &limits);
+        list::push(&mut results, End::Back, std::iter::once(result), &limits);
         len += 1;
+        ControlFlow::Continue(())
     });
     store(ctx, destination, results, len, class::LIST, "sortstore");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Run;
+    use std::time::{Duration, Instant};
+
+    fn time(run: &mut Run, line: &str, times: u32) -> Duration {
+        let began = Instant::now();
+        (0..times).for_each(|_| _ = run.run(line));
+        began.elapsed()
+    }
+
+    #[test]
+    fn only_what_is_asked_for_is_read_of_what_keeps_its_order() {
+        let mut run = Run::new();
+        for from in (0..50_000).step_by(1000) {
+            let numbers: Vec<String> = (from..from + 1000).map(|n| n.to_string()).collect();
+            run.run(&format!("RPUSH l {}", numbers.join(" ")));
+            let scored: Vec<String> = numbers.iter().map(|n| format!("{n} {n}")).collect();
+            run.run(&format!("ZADD z {}", scored.join(" ")));
+        }
+        for key in ["l", "z"] {
+            run.check(&[
+                (&format!("SORT {key} BY no LIMIT 49998 9"), "*2 $5 49998 $5 49999"),
+                (&format!("SORT {key} BY no DESC LIMIT 49998 9"), "*2 $1 1 $1 0"),
+                (&format!("SORT {key} BY no LIMIT 50000 9"), "*0"),
+                (&format!("SORT {key} BY no LIMIT 7 0"), "*0"),
+            ]);
+            let whole = time(&mut run, &format!("SORT {key} BY no"), 1);
+            for order in ["ASC", "DESC"] {
+                let few = time(&mut run, &format!("SORT {key} BY no {order} LIMIT 9 1"), 20);
+                assert!(few < whole, "{key} {order}: {few:?}, all {whole:?}");
+            }
+        }
+    }
 }

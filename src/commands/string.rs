@@ -619,6 +619,7 @@ fn append(ctx: &mut Ctx) -> Result<(), Error> {
 }
 
 fn mget(ctx: &mut Ctx) -> Result<(), Error> {
+    let most = ctx.most_output();
     ctx.out.array(ctx.args.len() - 1);
     for key in ctx.args.from(1).iter() {
         match ctx.keys.read(key).and_then(|view| Str::of(view.value())) {
@@ -626,7 +627,11 @@ fn mget(ctx: &mut Ctx) -> Result<(), Error> {
             Some(Str::Int(n)) => ctx.out.bulk_int(n),
             None => ctx.out.null(),
         }
+        if ctx.out.within(most).is_break() {
+            break;
+        }
     }
+    ctx.check_output(most);
     Ok(())
 }
 

@@ -6,8 +6,8 @@ use crate::base::args;
 use crate::base::clock::Clock;
 use crate::net::conn::Conn;
 use crate::net::stream::Stream;
-use crate::resp::Reply;
 use crate::resp::parse::OwnedArgs;
+use crate::resp::{Args, Reply};
 use crate::server::Instance;
 use crate::server::client::{Client, Closing};
 use crate::server::command::CommandTable;
@@ -15,8 +15,8 @@ use crate::server::config::Config;
 use crate::server::ctx::{Ctx, Origin, Propagation};
 use crate::server::effects::Effects;
 use crate::server::execute::{Request, execute};
-use crate::server::gate;
-use crate::store::event::Event;
+use crate::server::pubsub::{Kind, Message};
+use crate::server::{gate, notify};
 use std::net::{TcpListener, TcpStream};
 use std::sync::LazyLock;
 
@@ -36,6 +36,8 @@ pub struct Run {
     listener: TcpListener,
     /// The other ends of the clients' connections.
     peers: Vec<TcpStream>,
+    /// The client that listens to events.
+    listener_client: Option<usize>,
 }
 
 impl Run {
@@ -48,7 +50,9 @@ impl Run {
         let instance = Instance::new(config, *COMMANDS, clock.clone());
         let poll = mio::Poll::new().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut run = Run { instance, clock, client: 0, poll, listener, peers: Vec::new() };
+        let peers = Vec::new();
+        let listener_client = None;
+        let mut run = Run { instance, clock, client: 0, poll, listener, peers, listener_client };
         run.client = run.connect();
         run
     }
@@ -123,31 +127,51 @@ impl Run {
 
     /// Executes a line, and gives what the append-only file is to see of it instead of a reply.
     pub fn logged(&mut self, line: &str) -> String {
-        self.instance.read_clocks();
         let owned: OwnedArgs = words(line).iter().collect();
-        let args = owned.args();
+        let dirty = self.instance.keys.dirty;
+        let propagation = self.propagation(owned.args(), true);
+        let Instance { keys, .. } = &mut self.instance;
+        let mut log = Vec::new();
+        if keys.dirty == dirty {
+            Effects::default().record_expired(&mut log, keys);
+        } else {
+            Effects::default().record(&mut log, keys, 0, owned.args(), None, &propagation);
+        }
+        let select = b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n";
+        readable(log.strip_prefix(select).unwrap_or(&log))
+    }
+
+    /// Whether a line that nobody records has left alone what would be recorded.
+    pub fn is_unrecorded(&mut self, line: &str) -> bool {
+        let owned: OwnedArgs = words(line).iter().collect();
+        matches!(self.propagation(owned.args(), false), Propagation::Verbatim)
+    }
+
+    fn propagation(&mut self, args: Args<'_>, recorded: bool) -> Propagation {
+        self.instance.read_clocks();
         let mut out = self.output();
         let client_key = self.client;
         let Instance { server, keys } = &mut self.instance;
         let entry = server.commands.find(args.get(0)).expect("a command");
         let entry = gate::subcommand(entry, args).expect("a subcommand");
         keys.select(0);
-        let dirty = keys.dirty;
         let (origin, propagation) = (Origin::Client, Propagation::Verbatim);
         let out = &mut out;
         let waits = false;
-        let mut ctx =
-            Ctx { server, keys, args, out, entry, origin, client_key, propagation, waits };
+        let mut ctx = Ctx {
+            server,
+            keys,
+            args,
+            out,
+            entry,
+            origin,
+            client_key,
+            propagation,
+            recorded,
+            waits,
+        };
         _ = (entry.command.handler)(&mut ctx);
-        let propagation = ctx.propagation;
-        let mut log = Vec::new();
-        if keys.dirty == dirty {
-            Effects::default().record_expired(&mut log, keys);
-        } else {
-            Effects::default().record(&mut log, keys, 0, args, None, &propagation);
-        }
-        let select = b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n";
-        readable(log.strip_prefix(select).unwrap_or(&log))
+        ctx.propagation
     }
 
     /// The same as its words alone.
@@ -160,15 +184,29 @@ impl Run {
     /// Executes a line, and gives the events it fired, each as its name and its key, behind the
     /// database if that is not 0.
     pub fn events(&mut self, line: &str) -> Vec<String> {
-        self.instance.keys.events.wanted = u16::MAX;
-        self.instance.keys.events.list.clear();
-        self.bytes(line);
-        self.instance.keys.events.wanted = 0;
-        let text = |event: Event| {
-            let name = format!("{} {}", event.name, String::from_utf8_lossy(&event.key));
-            if event.db == 0 { name } else { format!("{}: {name}", event.db) }
+        self.hear("Amn", |run| _ = run.bytes(line))
+    }
+
+    /// What happens during `work` of the classes that `notify-keyspace-events` would be told, as a
+    /// client hears it.
+    pub fn hear(&mut self, classes: &str, work: impl FnOnce(&mut Run)) -> Vec<String> {
+        let listener = match self.listener_client {
+            Some(listener) => listener,
+            None => self.connect(),
         };
-        self.instance.keys.events.list.drain(..).map(text).collect()
+        self.listener_client = Some(listener);
+        assert_eq!(self.run(&format!("config set notify-keyspace-events K{classes}")), "+OK\r\n");
+        let server = &mut self.instance.server;
+        let client = &mut server.clients[listener];
+        server.pubsub.subscribe(listener, client, Kind::Pattern, b"__keyspace@*");
+        work(self);
+        let Instance { server, keys } = &mut self.instance;
+        // Of what the loop does by itself: a command has published its own.
+        notify::publish(server, keys);
+        server.pubsub.forget_client(listener, &mut server.clients[listener]);
+        let messages = server.pubsub.take_messages();
+        assert_eq!(self.run("config set notify-keyspace-events ''"), "+OK\r\n");
+        messages.iter().map(event_text).collect()
     }
 
     /// Runs lines and compares the events they fire, which are listed with commas.
@@ -186,6 +224,14 @@ impl Run {
     pub fn closing(&self, client: usize) -> Closing {
         self.instance.server.clients[client].closing
     }
+}
+
+/// The event that a message tells of: `__keyspace@<db>__:<key>` is its channel.
+fn event_text(message: &Message) -> String {
+    let channel = String::from_utf8_lossy(&message.channel);
+    let (db, key) = channel.strip_prefix("__keyspace@").unwrap().split_once("__:").unwrap();
+    let name = String::from_utf8_lossy(&message.text);
+    if db == "0" { format!("{name} {key}") } else { format!("{db}: {name} {key}") }
 }
 
 fn words(line: &str) -> Vec<Vec<u8>> {

@@ -128,6 +128,11 @@ impl Conn {
         self.output.len() - self.sent
     }
 
+    /// Bytes at the start of the output buffer that are sent already.
+    pub fn sent(&self) -> usize {
+        self.sent
+    }
+
     /// Bytes of memory the output takes.
     pub fn output_memory(&self) -> usize {
         self.output.capacity()

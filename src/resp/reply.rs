@@ -4,6 +4,7 @@
 //! written the way Redis falls back. Must not know who the reply is for.
 
 use crate::base::number;
+use std::ops::ControlFlow;
 
 /// The output of one client, and the protocol it speaks.
 #[derive(Default)]
@@ -42,6 +43,12 @@ impl Reply {
     /// Bytes written so far.
     pub fn len(&self) -> usize {
         self.buf.len()
+    }
+
+    /// Says to go on as long as there are not more than so many bytes.
+    #[inline]
+    pub fn within(&self, most: usize) -> ControlFlow<()> {
+        if self.buf.len() > most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     pub fn is_empty(&self) -> bool {

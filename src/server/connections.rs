@@ -2,7 +2,7 @@
 
 use super::Server;
 use super::client::Client;
-use super::config::OutputLimits;
+use super::config::{OutputLimit, OutputLimits};
 use crate::net::stream::Stream;
 
 /// Why a new connection is turned away, as it is told; none if it is welcome. `connected` is the
@@ -31,10 +31,22 @@ pub fn is_silent(client: &Client, timeout_s: i64, now_ms: i64) -> bool {
 /// Bytes that may wait for a client that has not authenticated.
 const UNAUTHENTICATED_OUTPUT: u64 = 1024;
 
+fn limit_of<'a>(client: &Client, limits: &'a OutputLimits) -> &'a OutputLimit {
+    if client.subscriptions.is_some() { &limits.pubsub } else { &limits.normal }
+}
+
+/// The length of a client's output buffer beyond which it is cut off in any case.
+pub fn most_output(client: &Client, limits: &OutputLimits) -> usize {
+    match (&client.conn, limit_of(client, limits).hard) {
+        (Some(conn), hard @ 1..) => conn.sent().saturating_add(hard as usize),
+        _ => usize::MAX,
+    }
+}
+
 /// Whether a client has let more output pile up than `client-output-buffer-limit` allows; keeps
 /// the time since when it is over the soft limit.
 pub fn is_over_limit(client: &mut Client, limits: &OutputLimits, now_ms: i64) -> bool {
-    let limit = if client.subscriptions.is_some() { &limits.pubsub } else { &limits.normal };
+    let limit = limit_of(client, limits);
     let pending = client.conn.as_ref().map_or(0, |conn| conn.pending()) as u64;
     if client.needs_auth() && pending > UNAUTHENTICATED_OUTPUT {
         return true;

@@ -1,8 +1,9 @@
 //! What a command's handler gets to work with.
 
 use super::Server;
-use super::client::Client;
+use super::client::{Client, Closing, ReplyMode};
 use super::command::{Entry, Handler};
+use super::connections::most_output;
 use super::error::Error;
 use crate::resp::parse::OwnedArgs;
 use crate::resp::{Args, Reply};
@@ -41,6 +42,8 @@ pub struct Ctx<'a> {
     /// The client's key in `server.clients`.
     pub client_key: usize,
     pub propagation: Propagation,
+    /// Somebody reads `propagation`: it need not be made for nobody.
+    pub recorded: bool,
     /// The client is to wait instead of having a reply ([`Ctx::block`]).
     pub waits: bool,
 }
@@ -71,6 +74,22 @@ impl<'a> Ctx<'a> {
         self.keys.now_ms
     }
 
+    /// The length of `out` beyond which `client-output-buffer-limit` cuts the client off: a command
+    /// that few bytes can ask for a huge reply stops there, and tells [`Ctx::check_output`].
+    pub fn most_output(&self) -> usize {
+        let Server { clients, config, .. } = &*self.server;
+        most_output(&clients[self.client_key], &config.client_output_buffer_limit)
+    }
+
+    /// Ends a client whose reply may have been broken off behind `most` bytes. It must be now: the
+    /// limit may be another one at the end of the tick.
+    pub fn check_output(&mut self, most: usize) {
+        // Without replies nothing piles up.
+        if self.out.len() > most && self.client().reply == ReplyMode::On {
+            self.client().close(Closing::Now);
+        }
+    }
+
     /// Does what another command does; that one is what the append-only file and the replicas see.
     pub fn run_as(&mut self, command: OwnedArgs, handler: Handler) -> Result<(), Error> {
         let mut ctx = Ctx {
@@ -82,19 +101,25 @@ impl<'a> Ctx<'a> {
             origin: self.origin,
             client_key: self.client_key,
             propagation: Propagation::Verbatim,
+            recorded: self.recorded,
             waits: false,
         };
         let result = handler(&mut ctx);
         let propagation = ctx.propagation;
-        self.propagation = match propagation {
-            Propagation::Verbatim => Propagation::Rewritten(vec![command]),
-            other => other,
-        };
+        if self.recorded {
+            self.propagation = match propagation {
+                Propagation::Verbatim => Propagation::Rewritten(vec![command]),
+                other => other,
+            };
+        }
         result
     }
 
     /// Replaces what the append-only file and the replicas see of this command.
     pub fn propagate<T: AsRef<[u8]>>(&mut self, args: impl IntoIterator<Item = T>) {
+        if !self.recorded {
+            return;
+        }
         let command: OwnedArgs = args.into_iter().collect();
         match &mut self.propagation {
             Propagation::Rewritten(commands) => commands.push(command),

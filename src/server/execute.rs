@@ -188,8 +188,10 @@ fn run(
     let dirty = keys.dirty;
     let Request { args, verbatim, .. } = request;
     let propagation = Propagation::Verbatim;
+    let recorded = server.log.is_open() && origin != Origin::File;
     let waits = false;
-    let mut ctx = Ctx { server, keys, args, out, entry, origin, client_key, propagation, waits };
+    let mut ctx =
+        Ctx { server, keys, args, out, entry, origin, client_key, propagation, recorded, waits };
     let result = (entry.command.handler)(&mut ctx);
     let Ctx { propagation, waits, .. } = ctx;
     if let Err(error) = result {

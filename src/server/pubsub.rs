@@ -100,8 +100,8 @@ impl Subscriptions {
 /// A message on its way.
 pub struct Message {
     kind: Kind,
-    channel: Box<[u8]>,
-    text: Box<[u8]>,
+    pub channel: Box<[u8]>,
+    pub text: Box<[u8]>,
 }
 
 /// The subscribers of each name.

@@ -10,7 +10,7 @@ use crate::resp::Args;
 use crate::resp::parse::OwnedArgs;
 use crate::store::Keyspace;
 use slab::Slab;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// A client's commands since its MULTI.
 #[derive(Default)]
@@ -52,20 +52,18 @@ pub struct Watch {
 #[derive(Default)]
 pub struct Watchers {
     /// Clients' keys.
-    clients: HashMap<(usize, Box<[u8]>), Vec<usize>>,
+    clients: HashMap<(usize, Box<[u8]>), BTreeSet<usize>>,
 }
 
 impl Watchers {
     /// The client watches a key of the current database from now on.
     pub fn add(&mut self, keys: &mut Keyspace, client_key: usize, client: &mut Client, key: &[u8]) {
         let watched = (client.db, Box::from(key));
-        let watch = client.watch.get_or_insert_default();
-        if watch.keys.contains(&watched) {
+        if !self.clients.entry(watched.clone()).or_default().insert(client_key) {
             return;
         }
         keys.interests.add(watched.0, key);
-        self.clients.entry(watched.clone()).or_default().push(client_key);
-        watch.keys.push(watched);
+        client.watch.get_or_insert_default().keys.push(watched);
     }
 
     /// The client watches nothing any more.
@@ -74,7 +72,7 @@ impl Watchers {
         for watched in watch.keys {
             keys.interests.remove(watched.0, &watched.1);
             let Some(clients) = self.clients.get_mut(&watched) else { continue };
-            clients.retain(|&key| key != client_key);
+            clients.remove(&client_key);
             if clients.is_empty() {
                 self.clients.remove(&watched);
             }

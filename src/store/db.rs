@@ -7,7 +7,7 @@
 
 use super::access::Access;
 use super::event::{Events, class};
-use super::interest::{Cause, Interests};
+use super::interest::{Cause, Concerns, Interests};
 use super::record::{NewValue, Record, View};
 use super::table::{Due, Records};
 use crate::base::hash::Seed;
@@ -798,6 +798,15 @@ impl Edit<'_> {
 
     pub fn mark_changed(&mut self) {
         self.changed = true;
+    }
+
+    /// Tells some of those who want to hear of the key, although it does not change.
+    pub fn note_for(&mut self, concerns: Concerns) {
+        let keys = &mut *self.keys;
+        if !keys.interests.is_empty() {
+            let key = keys.dbs[keys.current].view(self.place).key();
+            keys.interests.note_for(concerns, keys.current, key, Cause::Command);
+        }
     }
 
     /// Removes the key.

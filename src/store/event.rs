@@ -21,8 +21,6 @@ pub mod class {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     pub db: usize,
-    /// One of [`class`].
-    pub class: u16,
     pub name: &'static str,
     pub key: Box<[u8]>,
 }
@@ -36,11 +34,11 @@ pub struct Events {
 }
 
 impl Events {
-    /// Where nobody listens this is one test.
+    /// Records an event of one of [`class`]. Where nobody listens this is one test.
     #[inline]
     pub fn push(&mut self, db: usize, class: u16, name: &'static str, key: &[u8]) {
         if self.wanted & class != 0 {
-            self.list.push(Event { db, class, name, key: key.into() });
+            self.list.push(Event { db, name, key: key.into() });
         }
     }
 }

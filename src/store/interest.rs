@@ -70,12 +70,44 @@ impl Changes {
     }
 }
 
+/// Whom a note about a key concerns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Concerns {
+    /// Those who wait for the key and those who watch it.
+    All,
+    /// Those who wait: what is behind the key has changed, but not the key.
+    Waiting,
+    /// Those who watch: somebody set out to change the key, although nothing came of it.
+    Watching,
+}
+
+impl Concerns {
+    pub fn waiting(self) -> bool {
+        self != Concerns::Watching
+    }
+
+    pub fn watching(self) -> bool {
+        self != Concerns::Waiting
+    }
+
+    fn with(self, other: Concerns) -> Concerns {
+        if self == other { self } else { Concerns::All }
+    }
+}
+
 #[derive(Default)]
 struct Interest {
     /// How many want to hear.
     count: usize,
-    /// The key is in the notes already.
-    noted: bool,
+    /// Whom the key's place in the notes concerns, if it has one already.
+    noted: Option<Concerns>,
+}
+
+/// A key that was noted.
+pub struct Changed {
+    /// Behind its database.
+    pub key: (usize, Box<[u8]>),
+    pub concerns: Concerns,
 }
 
 pub struct Interests {
@@ -113,7 +145,7 @@ impl Interests {
         if let Some(interest) = keys.get_mut(key) {
             interest.count += 1;
         } else {
-            keys.insert(key.into(), Interest { count: 1, noted: false });
+            keys.insert(key.into(), Interest { count: 1, noted: None });
             self.total += 1;
         }
     }
@@ -138,14 +170,20 @@ impl Interests {
 
     /// A key was created, changed, replaced or removed.
     pub fn note(&mut self, db: usize, key: &[u8], cause: Cause) {
-        if self.hears_all {
+        self.note_for(Concerns::All, db, key, cause);
+    }
+
+    pub fn note_for(&mut self, concerns: Concerns, db: usize, key: &[u8], cause: Cause) {
+        if self.hears_all && concerns.watching() {
             self.all.push(key, cause);
         }
-        if let Some(interest) = self.keys[db].get_mut(key)
-            && !interest.noted
-        {
-            interest.noted = true;
-            self.changed.push((db, key.into()));
+        let Some(interest) = self.keys[db].get_mut(key) else { return };
+        match &mut interest.noted {
+            Some(noted) => *noted = noted.with(concerns),
+            None => {
+                interest.noted = Some(concerns);
+                self.changed.push((db, key.into()));
+            }
         }
     }
 
@@ -155,8 +193,7 @@ impl Interests {
             self.all.all_changed();
         }
         for (key, interest) in self.keys[db].iter_mut() {
-            if !interest.noted && has(key) {
-                interest.noted = true;
+            if has(key) && interest.noted.replace(Concerns::All).is_none() {
                 self.changed.push((db, key.clone()));
             }
         }
@@ -168,14 +205,14 @@ impl Interests {
     }
 
     /// The keys noted since the last call, in the order of their changes, each once.
-    pub fn take_changed(&mut self) -> Vec<(usize, Box<[u8]>)> {
-        let changed = std::mem::take(&mut self.changed);
-        for (db, key) in &changed {
-            if let Some(interest) = self.keys[*db].get_mut(key) {
-                interest.noted = false;
-            }
-        }
-        changed
+    pub fn take_changed(&mut self) -> Vec<Changed> {
+        let changed = std::mem::take(&mut self.changed).into_iter();
+        let taken = changed.map(|key| {
+            let interest = self.keys[key.0].get_mut(&key.1);
+            let noted = interest.and_then(|interest| interest.noted.take());
+            Changed { key, concerns: noted.unwrap_or(Concerns::All) }
+        });
+        taken.collect()
     }
 
     /// What was noted of every key since the last call; give it back with [`Interests::reuse`].
@@ -197,7 +234,8 @@ mod tests {
 
     fn taken(interests: &mut Interests) -> Vec<(usize, String)> {
         let text = |key: Box<[u8]>| String::from_utf8(key.into()).unwrap();
-        interests.take_changed().into_iter().map(|(db, key)| (db, text(key))).collect()
+        let changed = interests.take_changed().into_iter().map(|changed| changed.key);
+        changed.map(|(db, key)| (db, text(key))).collect()
     }
 
     #[test]
@@ -261,5 +299,27 @@ mod tests {
         interests.hear_all(false);
         interests.note(0, b"after", Cause::Command);
         assert!(interests.is_empty() && interests.take_all().is_none());
+    }
+
+    #[test]
+    fn a_note_concerns_all_whom_any_of_its_reasons_concerns() {
+        use Concerns::*;
+        let mut interests = Interests::new(1);
+        interests.add(0, b"k");
+        let cases: [(&[Concerns], Concerns); 5] = [
+            (&[Waiting, Waiting], Waiting),
+            (&[Watching], Watching),
+            (&[Watching, Waiting], All),
+            (&[All, Waiting], All),
+            (&[Watching, All], All),
+        ];
+        for (reasons, expected) in cases {
+            reasons.iter().for_each(|&reason| interests.note_for(reason, 0, b"k", Cause::Command));
+            let taken = interests.take_changed();
+            assert_eq!(taken.len(), 1);
+            assert_eq!(taken[0].concerns, expected, "{reasons:?}");
+        }
+        assert!(Waiting.waiting() && !Waiting.watching() && All.waiting() && All.watching());
+        assert!(Watching.watching() && !Watching.waiting());
     }
 }

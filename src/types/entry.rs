@@ -1,5 +1,4 @@
-//! Entries of large collections: a field and its value in one allocation, and the table that owns
-//! them. A set's members are fields with an empty value.
+//! Entries of large hashes: a field and its value in one allocation, and the table that owns them.
 //!
 //! ```text
 //! field  1 byte   length of the field, below 254; 255 says that two lengths of 6 bytes follow

@@ -7,9 +7,9 @@
 
 use std::ops::Range;
 
-pub const LONGITUDE_MAX: f64 = 180.0;
+const LONGITUDE_MAX: f64 = 180.0;
 /// Of the Web Mercator projection.
-pub const LATITUDE_MAX: f64 = 85.05112878;
+const LATITUDE_MAX: f64 = 85.05112878;
 
 /// Times that each range is halved for a score: 52 bits in all, which a double holds exactly.
 const STEP_MAX: u32 = 26;

@@ -1,10 +1,6 @@
 //! What packed encodings share: runs of bytes in which lengths stand before what they measure. Must
 //! not know what the bytes mean.
 
-/// The largest run of bytes, so that it always fits a record, whatever the limits say. Redis has
-/// the same limit for its own packed form.
-pub const MAX_BYTES: usize = 1 << 30;
-
 /// Reads a variable-length number: 7 bits a byte, low ones first, the top bit says "more". Moves
 /// `at` behind it.
 #[inline]

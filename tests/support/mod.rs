@@ -1,9 +1,11 @@
 //! What the integration tests share: a server as a process, a raw client, and waiting with a
-//! deadline. Knows the program only from outside: its arguments, sockets, files and log.
+//! deadline. All but [`aof`] knows the program only from outside: its arguments, sockets, files
+//! and log.
 
 // Each test program uses its own part of this.
 #![allow(dead_code)]
 
+pub mod aof;
 pub mod conn;
 pub mod expect;
 pub mod run;

@@ -5,7 +5,6 @@ use crate::server::ctx::Origin;
 use crate::server::effects::Effects;
 use crate::store::db::Expired;
 use crate::store::digest::Digest;
-use crate::store::event::class;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -27,15 +26,10 @@ fn wake(run: &mut Run) -> Vec<String> {
 
 /// The events of a line, or of a wake-up if the line is empty.
 fn events(run: &mut Run, line: &str) -> Vec<String> {
-    run.instance.keys.events.wanted = class::HASH | class::GENERIC | class::EXPIRED;
-    run.instance.keys.events.list.clear();
-    if line.is_empty() {
-        wake(run);
-    } else {
-        run.run(line);
-    }
-    let events = std::mem::take(&mut run.instance.keys.events.list);
-    events.iter().map(|e| format!("{} {}", e.name, String::from_utf8_lossy(&e.key))).collect()
+    run.hear("hgx", |run| match line {
+        "" => _ = wake(run),
+        _ => _ = run.run(line),
+    })
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::server::error::Error;
 use crate::store::NewValue;
 use crate::store::db::{Entry, Garbage, Vacant};
 use crate::store::event::class;
+use crate::store::interest::Concerns;
 use crate::types::list::{self, End, Limits};
 use crate::types::{Inline, Slot};
 use std::ops::ControlFlow;
@@ -167,6 +168,8 @@ pub fn ltrim(ctx: &mut Ctx) -> Result<(), Error> {
             [None, None]
         }
         Some(stays) => {
+            // Redis counts it as a change to those who watch the key even if nothing is removed.
+            edit.note_for(Concerns::Watching);
             let back = list::remove(&mut edit, stays.end, len - stays.end, &limits);
             let front = list::remove(&mut edit, 0, stays.start, &limits);
             drop(edit);

@@ -2,7 +2,6 @@
 //! is told of the keys.
 
 use crate::commands::testing::Run;
-use crate::store::event::class;
 
 #[test]
 fn the_file_sees_what_was_done() {
@@ -35,7 +34,6 @@ fn the_file_sees_what_was_done() {
 #[test]
 fn what_is_told_of_the_keys() {
     let mut run = Run::new();
-    run.instance.keys.events.wanted = class::LIST | class::GENERIC | class::NEW;
     for (line, expected) in [
         ("RPUSH l a b", "new l, rpush l"),
         ("LPUSH l c", "lpush l"),
@@ -58,12 +56,7 @@ fn what_is_told_of_the_keys() {
         ("RPUSH l a", "new l, rpush l"),
         ("LTRIM l 1 0", "ltrim l, del l"),
     ] {
-        run.run(line);
-        let events = std::mem::take(&mut run.instance.keys.events.list);
-        let told: Vec<String> = events
-            .iter()
-            .map(|event| format!("{} {}", event.name, String::from_utf8_lossy(&event.key)))
-            .collect();
+        let told = run.hear("lgn", |run| _ = run.run(line));
         assert_eq!(told.join(", "), expected, "{line}");
     }
 }

@@ -356,11 +356,13 @@ fn pop_many(ctx: &mut Ctx) -> Result<(), Error> {
         ctx.propagate([if lazy { &b"UNLINK"[..] } else { b"DEL" }, key]);
         return Ok(());
     }
-    let (out, rng) = (&mut *ctx.out, &mut ctx.server.rng);
+    let (out, rng, recorded) = (&mut *ctx.out, &mut ctx.server.rng, ctx.recorded);
     let mut commands = Vec::new();
     let mut note = |text: &[u8]| {
         out.bulk(text);
-        add_to_last(&mut commands, key, text);
+        if recorded {
+            add_to_last(&mut commands, key, text);
+        }
     };
     let left = len - count;
     if left.saturating_mul(LEFT_SHARE) > count {
@@ -371,7 +373,9 @@ fn pop_many(ctx: &mut Ctx) -> Result<(), Error> {
         set::retain_random(&mut edit, left, rng, &limits, |member| member.with_text(&mut note));
     }
     drop(edit);
-    ctx.propagation = Propagation::Rewritten(commands);
+    if recorded {
+        ctx.propagation = Propagation::Rewritten(commands);
+    }
     Ok(())
 }
 
@@ -411,6 +415,7 @@ fn draw_many(ctx: &mut Ctx) -> Result<(), Error> {
         let text = format!("ERR value is out of range, value must between {least} and {most}");
         return Err(Error::Text(text));
     }
+    let most = ctx.most_output();
     let Some(set) = read(ctx.keys, ctx.args.get(1))? else {
         ctx.out.array(0);
         return Ok(());
@@ -419,7 +424,11 @@ fn draw_many(ctx: &mut Ctx) -> Result<(), Error> {
     let (out, rng) = (&mut *ctx.out, &mut ctx.server.rng);
     if count < 0 {
         out.array(wanted);
-        set.draw(count.unsigned_abs(), rng, |member| write(out, member));
+        _ = set.draw(count.unsigned_abs(), rng, |member| {
+            write(out, member);
+            out.within(most)
+        });
+        ctx.check_output(most);
     } else {
         let len = wanted.min(set.len());
         out.array(len);
@@ -430,28 +439,23 @@ fn draw_many(ctx: &mut Ctx) -> Result<(), Error> {
 
 fn sscan(ctx: &mut Ctx) -> Result<(), Error> {
     let cursor = scan::cursor(ctx.arg(2))?;
-    // Redis looks at the options only if there is something to scan.
-    let Some(set) = read(ctx.keys, ctx.args.get(1))? else {
-        ctx.out.array(2);
-        ctx.out.bulk(b"0");
-        ctx.out.array(0);
-        return Ok(());
-    };
-    let options = scan::Options::parse(ctx.args.from(3), false)?;
-    let mut found = Vec::new();
-    let cursor = options.repeat(cursor, |cursor| {
-        let mut visited = 0;
-        let next = set.scan(cursor, |member| {
-            visited += 1;
-            if member.with_text(|text| options.matches(text)) {
-                found.push(member);
-            }
-        });
-        (next, visited)
-    });
-    ctx.out.array(2);
-    ctx.out.bulk(itoa::Buffer::new().format(cursor).as_bytes());
-    ctx.out.array(found.len());
-    found.into_iter().for_each(|member| write(ctx.out, member));
-    Ok(())
+    let set = read(ctx.keys, ctx.args.get(1))?;
+    scan::reply(ctx.out, cursor, ctx.args.from(3), set)
+}
+
+impl<'a> scan::Scanned for Set<'a> {
+    type Element = Member<'a>;
+    const PARTS: usize = 1;
+
+    fn step(&self, cursor: u64, visit: impl FnMut(Member<'a>)) -> u64 {
+        self.scan(cursor, visit)
+    }
+
+    fn matches(member: &Member<'a>, options: &scan::Options<'_>) -> bool {
+        member.with_text(|text| options.matches(text))
+    }
+
+    fn write(member: Member<'a>, out: &mut Reply) {
+        write(out, member);
+    }
 }

@@ -1,7 +1,6 @@
 //! What scripts do not show of set commands: what is logged, which events there are, and draws.
 
 use crate::commands::testing::Run;
-use crate::store::event::class;
 use std::collections::BTreeSet;
 
 /// A server with a set `s` of the members `m0`, `m1`, ... and another `n` of as many integers.
@@ -171,11 +170,7 @@ fn a_large_set_is_scanned_in_steps() {
 
 /// Events of a line as `name key` pairs.
 fn events(run: &mut Run, line: &str) -> String {
-    run.instance.keys.events.list.clear();
-    run.reply(line);
-    let names = run.instance.keys.events.list.iter();
-    let words = names.map(|e| format!("{} {}", e.name, String::from_utf8_lossy(&e.key)));
-    words.collect::<Vec<_>>().join(", ")
+    run.hear("sg", |run| _ = run.reply(line)).join(", ")
 }
 
 /// As redis-server 7.0.15 publishes them.
@@ -214,7 +209,6 @@ fn events_are_those_of_redis() {
             ("sinterstore d s", "sinterstore d"),
             ("sinterstore d none", "del d"),
         ] {
-            run.instance.keys.events.wanted = class::SET | class::GENERIC;
             assert_eq!(events(&mut run, line), expected, "{line}");
         }
     }

@@ -265,7 +265,7 @@ fn propagate_exactly(
     exact: Option<Vec<u8>>,
     new_id: Option<(usize, StreamId)>,
 ) {
-    if exact.is_none() && new_id.is_none() {
+    if !ctx.recorded || exact.is_none() && new_id.is_none() {
         return;
     }
     let threshold_at = trim.map_or(0, |trim| trim.at);

@@ -1,14 +1,14 @@
 //! XGROUP: groups and their consumers.
 
-use super::{
-    BASE, Place, bound, edit, id, new_stream, second, stream_of, stream_unmarked, wrong_subcommand,
-};
+use super::{BASE, Place, bound, edit, id, new_stream, second, stream_of, stream_unmarked};
 use crate::base::number::parse_i64;
 use crate::server::command::{Command, flag::*};
 use crate::server::ctx::Ctx;
 use crate::server::error::Error;
-use crate::server::introspect::help;
+use crate::server::introspect::{help, wrong_subcommand};
+use crate::store::db::Entry;
 use crate::store::event::class;
+use crate::store::interest::Concerns;
 use crate::store::{Edit, NewValue};
 use crate::types::stream::{Group, Stream};
 use crate::types::{Object, Slot};
@@ -143,19 +143,27 @@ fn options(ctx: &Ctx, creates: bool) -> Result<Options, Error> {
 }
 
 fn create(ctx: &mut Ctx) -> Result<(), Error> {
+    add_group(ctx)?;
+    ctx.keys.mark_changed();
+    ctx.out.ok();
+    Ok(())
+}
+
+fn add_group(ctx: &mut Ctx) -> Result<(), Error> {
     // All options there are, once.
     const ARGS_MAX: usize = 8;
     let options = options(ctx, true)?;
     let (key, name, id_text) = (ctx.arg(2), ctx.arg(3), ctx.arg(4));
     let too_many = (ctx.args.len() > ARGS_MAX).then(|| wrong_subcommand(ctx));
-    let found = edit(ctx.keys, key)?;
-    if found.is_none() && !options.make_stream {
-        return Err(NO_STREAM);
-    }
+    let entry = ctx.keys.entry(key);
+    let stream = match &entry {
+        Entry::Vacant(_) if !options.make_stream => return Err(NO_STREAM),
+        Entry::Vacant(_) => None,
+        Entry::Occupied(edit) => Some(stream_of(edit.value())?),
+    };
     if let Some(error) = too_many {
         return Err(error);
     }
-    let stream = found.as_ref().map(|edit| stream_of(edit.value())).transpose()?;
     let last_id = match id_text {
         b"$" => stream.map(|stream| stream.log.last_id()).unwrap_or_default(),
         text => id(text)?,
@@ -163,14 +171,13 @@ fn create(ctx: &mut Ctx) -> Result<(), Error> {
     if stream.is_some_and(|stream| stream.groups.contains_key(name)) {
         return Err(Error::Static("BUSYGROUP Consumer Group name already exists"));
     }
-    drop(found);
-    let mut edit = ctx.keys.upsert(key, NewValue::Object(new_stream()));
+    let mut edit = match entry {
+        Entry::Vacant(vacant) => vacant.insert(NewValue::Object(new_stream()), None),
+        Entry::Occupied(edit) => edit,
+    };
     let group = Group::new(last_id, options.entries_read);
     stream_unmarked(&mut edit).groups.insert(name.into(), group);
     edit.notify(class::STREAM, "xgroup-create");
-    drop(edit);
-    ctx.keys.mark_changed();
-    ctx.out.ok();
     Ok(())
 }
 
@@ -206,10 +213,11 @@ fn destroy(ctx: &mut Ctx) -> Result<(), Error> {
         ctx.out.int(0);
         return Ok(());
     };
-    // Who waits for the group's entries is to hear of it.
-    edit.mark_changed();
+    // Who waits for the group's entries is to hear of it; the stream has not changed.
+    edit.note_for(Concerns::Waiting);
     edit.notify(class::STREAM, "xgroup-destroy");
     drop(edit);
+    ctx.keys.mark_changed();
     let mut rest = Stream::default();
     rest.groups.insert(name.into(), group);
     ctx.keys.free(Box::new(Object::Stream(Box::new(rest))));

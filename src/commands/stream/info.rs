@@ -1,13 +1,11 @@
 //! XINFO: what is known of a stream, its groups and their consumers.
 
-use super::{
-    BASE, Place, at_most, read, second, write_entries, write_entry, write_id, wrong_subcommand,
-};
+use super::{BASE, Place, at_most, read, second, write_entries, write_entry, write_id};
 use crate::resp::Reply;
 use crate::server::command::{Command, Keys, flag::*};
 use crate::server::ctx::Ctx;
 use crate::server::error::Error;
-use crate::server::introspect::help;
+use crate::server::introspect::{help, wrong_subcommand};
 use crate::types::stream::{Consumer, ConsumerId, Group, Stream, StreamId};
 
 pub const COMMANDS: &[Command] = &[Command {

@@ -13,7 +13,6 @@ mod tests;
 
 use crate::resp::Reply;
 use crate::server::command::{Command, Group as Family, Keys};
-use crate::server::ctx::Ctx;
 use crate::server::error::Error;
 use crate::store::{Edit, Keyspace};
 use crate::types::stream::{Entry, Group, Stream, StreamId};
@@ -187,19 +186,4 @@ fn at_most(count: usize) -> usize {
 /// A count argument's meaning: what is below 0 is 0.
 fn count_from(count: i64) -> usize {
     usize::try_from(count).unwrap_or(0)
-}
-
-/// The error for what does not fit a subcommand.
-fn wrong_subcommand(ctx: &Ctx) -> Error {
-    // As much as Redis shows of a name.
-    const SHOWN: usize = 128;
-    let (container, name) = (ctx.arg(0), ctx.arg(1));
-    let parts = [
-        b"ERR unknown subcommand or wrong number of arguments for '",
-        &name[..name.len().min(SHOWN)],
-        b"'. Try ",
-        &container.to_ascii_uppercase(),
-        b" HELP.",
-    ];
-    Error::Bytes(parts.concat())
 }

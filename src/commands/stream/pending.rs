@@ -246,9 +246,9 @@ fn with_claims(
     work: impl FnOnce(&mut Claims<'_, '_>, &mut Reply),
 ) -> Result<(), Error> {
     let (name, now_ms) = (ctx.arg(3), ctx.now_ms());
+    let mut steps = Steps::new(ctx);
     let Some(mut edit) = ctx.keys.edit(place.key) else { return Err(place.no_group()) };
     let Parts { log, group } = place.of(stream_unmarked(&mut edit))?;
-    let mut steps = Steps::default();
     let known = group.consumer_id(name);
     let by = known.unwrap_or_else(|| {
         steps.create_consumer(place, name);

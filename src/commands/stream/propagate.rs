@@ -7,13 +7,23 @@ use crate::server::ctx::{Ctx, Propagation};
 use crate::types::stream::{Group, Pending, StreamId};
 
 /// Steps taken so far.
-#[derive(Default)]
-pub struct Steps(Vec<OwnedArgs>);
+pub struct Steps {
+    /// None has been taken.
+    is_empty: bool,
+    /// What they are; none where nobody reads it.
+    commands: Option<Vec<OwnedArgs>>,
+}
 
 impl Steps {
+    pub fn new(ctx: &Ctx) -> Steps {
+        Steps { is_empty: true, commands: ctx.recorded.then(Vec::new) }
+    }
+
     /// An entry was given to a consumer, or taken out of the pending ones because it is no longer
     /// in the stream: XCLAIM does either.
     pub fn claim(&mut self, place: &Place<'_>, group: &Group, id: StreamId, pending: &Pending) {
+        self.is_empty = false;
+        let Some(commands) = &mut self.commands else { return };
         let mut digits = (itoa::Buffer::new(), itoa::Buffer::new());
         let (id, last_id) = (id.text(), group.last_id.text());
         let words: [&[u8]; 14] = [
@@ -32,11 +42,13 @@ impl Steps {
             b"LASTID",
             &last_id,
         ];
-        self.0.push(words.iter().collect());
+        commands.push(words.iter().collect());
     }
 
     /// The group went on to its last ID.
     pub fn set_id(&mut self, place: &Place<'_>, group: &Group) {
+        self.is_empty = false;
+        let Some(commands) = &mut self.commands else { return };
         let mut digits = itoa::Buffer::new();
         let last_id = group.last_id.text();
         let words: [&[u8]; 7] = [
@@ -48,20 +60,24 @@ impl Steps {
             b"ENTRIESREAD",
             digits.format(group.entries_read.unwrap_or(-1)).as_bytes(),
         ];
-        self.0.push(words.iter().collect());
+        commands.push(words.iter().collect());
     }
 
     /// A consumer showed up for the first time.
     pub fn create_consumer(&mut self, place: &Place<'_>, consumer: &[u8]) {
+        self.is_empty = false;
+        let Some(commands) = &mut self.commands else { return };
         let words: [&[u8]; 5] = [b"XGROUP", b"CREATECONSUMER", place.key, place.group, consumer];
-        self.0.push(words.iter().collect());
+        commands.push(words.iter().collect());
     }
 
     /// Leaves the steps in place of the command; if there are none, nothing has changed.
     pub fn tell(self, ctx: &mut Ctx) {
-        if !self.0.is_empty() {
+        if !self.is_empty {
             ctx.keys.mark_changed();
         }
-        ctx.propagation = Propagation::Rewritten(self.0);
+        if let Some(commands) = self.commands {
+            ctx.propagation = Propagation::Rewritten(commands);
+        }
     }
 }

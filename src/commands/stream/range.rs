@@ -1,8 +1,8 @@
 //! Entries by their IDs: XRANGE, XREVRANGE, XLEN, XDEL, and XSETID.
 
 use super::{
-    BASE, count_from, edit, id, ids, key, range_end, range_start, read, stream_mut, stream_of,
-    stream_unmarked, write_entries,
+    BASE, count_from, edit, id, ids, key, range_end, range_start, read, stream_of, stream_unmarked,
+    write_entries,
 };
 use crate::server::command::{Command, READ_KEY, flag::*};
 use crate::server::ctx::Ctx;
@@ -152,11 +152,14 @@ fn xsetid(ctx: &mut Ctx) -> Result<(), Error> {
             "ERR The entries_added specified in XSETID is smaller than the target stream length",
         ));
     }
-    let log = &mut stream_mut(&mut edit).log;
+    // No entry has changed, so it is no change to those who watch the key.
+    let log = &mut stream_unmarked(&mut edit).log;
     log.set_last_id(last_id);
     added.into_iter().for_each(|added| log.set_entries_added(added));
     max_deleted.into_iter().for_each(|id| log.set_max_deleted_id(id));
     edit.notify(class::STREAM, "xsetid");
+    drop(edit);
+    ctx.keys.mark_changed();
     ctx.out.ok();
     Ok(())
 }

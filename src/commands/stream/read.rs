@@ -240,7 +240,7 @@ fn xreadgroup(ctx: &mut Ctx) -> Result<(), Error> {
         check_id(request.id(ctx, index))?;
     }
     let mut served = Served::new(ctx.out);
-    let mut steps = Steps::default();
+    let mut steps = Steps::new(ctx);
     for index in 0..request.streams {
         let place = Place { key: request.key(ctx, index), group };
         let id = request.id(ctx, index);
@@ -309,9 +309,11 @@ fn serve_group(
     });
     group.consumer_mut(by).seen_ms = now_ms;
     let mut delivery = Delivery { place, log, group, by, now_ms, steps, out: ctx.out };
-    if id_text != b">" {
+    // Redis has the greatest ID stand for `>`.
+    let after = if id_text == b">" { StreamId::MAX } else { id(id_text)? };
+    if after != StreamId::MAX {
         served.begin(delivery.out, place.key);
-        delivery.history(id(id_text)?, request.count);
+        delivery.history(after, request.count);
     } else if log.top_id() > delivery.group.last_id {
         served.begin(delivery.out, place.key);
         delivery.news(request.count, request.no_ack);

@@ -3,6 +3,7 @@
 
 use crate::commands::testing::{Run, START_MS};
 use crate::server::ctx::Origin;
+use crate::store::interest::Concerns;
 
 /// What is propagated by commands, one after the other.
 #[track_caller]
@@ -145,14 +146,14 @@ fn only_changes_are_recorded() {
 }
 
 /// The names of the events that commands have caused.
-fn events(run: &mut Run, lines: &[&str]) -> Vec<&'static str> {
-    run.instance.keys.events.list.clear();
-    run.instance.keys.events.wanted = u16::MAX;
-    for line in lines {
-        let reply = run.reply(line);
-        assert!(!reply.starts_with('-'), "{line}: {reply}");
-    }
-    run.instance.keys.events.list.iter().map(|event| event.name).collect()
+fn events(run: &mut Run, lines: &[&str]) -> Vec<String> {
+    let told = run.hear("Amn", |run| {
+        for line in lines {
+            let reply = run.reply(line);
+            assert!(!reply.starts_with('-'), "{line}: {reply}");
+        }
+    });
+    told.iter().filter_map(|event| event.split(' ').next()).map(String::from).collect()
 }
 
 #[test]
@@ -220,14 +221,21 @@ fn what_groups_do_is_no_change_of_the_key() {
         "xdel s 9-9",
         "xtrim s maxlen 5",
         "xadd s 1-1 f v",
+        "xsetid s 9",
     ] {
         run.run(line);
         assert!(run.instance.keys.interests.take_changed().is_empty(), "{line}");
     }
-    for line in ["xadd s 9 f v", "xdel s 9", "xtrim s maxlen 1", "xsetid s 9", "xgroup destroy s g"]
-    {
+    for (line, concerns) in [
+        ("xadd s 10 f v", Concerns::All),
+        ("xdel s 10", Concerns::All),
+        ("xtrim s maxlen 1", Concerns::All),
+        ("xgroup destroy s g", Concerns::Waiting),
+    ] {
         run.run(line);
-        assert_eq!(run.instance.keys.interests.take_changed().len(), 1, "{line}");
+        let changed = run.instance.keys.interests.take_changed();
+        assert_eq!(changed.len(), 1, "{line}");
+        assert_eq!(changed[0].concerns, concerns, "{line}");
     }
 }
 
@@ -272,4 +280,29 @@ fn idle_times_are_by_the_clock() {
         "*2 *8 $4 name $1 a $7 pending :1 $4 idle :0 $8 inactive :290 \
          *8 $4 name $1 b $7 pending :1 $4 idle :40 $8 inactive :40",
     )]);
+}
+
+#[test]
+fn what_nobody_records_is_not_made() {
+    let mut run = with_group();
+    for line in [
+        "xadd s * f v",
+        "xtrim s maxlen ~ 1",
+        "xreadgroup group g a streams s >",
+        "xclaim s g b 0 1-0",
+        "xautoclaim s g c 0 -",
+        "set k v px 1000",
+        "hset h f 1",
+        "hexpire h 100 fields 1 f",
+        "sadd set 1 2 3 4 5",
+        "spop set 2",
+        "spop set 3",
+        "mset a 1 b 2",
+        "blpop l 0",
+    ] {
+        let dirty = run.instance.keys.dirty;
+        assert!(run.is_unrecorded(line), "{line}");
+        let changes = !matches!(line, "xtrim s maxlen ~ 1" | "blpop l 0");
+        assert_eq!(run.instance.keys.dirty > dirty, changes, "{line}");
+    }
 }

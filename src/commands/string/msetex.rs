@@ -92,6 +92,9 @@ fn msetex(ctx: &mut Ctx) -> Result<(), Error> {
 
 /// As commands that every server knows, with the time at which the keys expire.
 fn propagate(ctx: &mut Ctx, end: usize, expiry: Expiry) {
+    if !ctx.recorded {
+        return;
+    }
     let mut time = itoa::Buffer::new();
     let (word, when): (&[u8], &[u8]) = match expiry {
         Expiry::Never => {

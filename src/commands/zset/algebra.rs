@@ -353,9 +353,13 @@ fn difference(sources: &[(Source, f64)], limits: &Limits) -> Loose {
         zset::insert(&mut result, member, score, limits);
         ControlFlow::Continue(())
     });
+    let mut left = first.len();
     for (source, _) in others {
         source.visit(|(member, _)| {
-            zset::remove(&mut result, member);
+            if left == 0 {
+                return ControlFlow::Break(());
+            }
+            left -= usize::from(zset::remove(&mut result, member).is_some());
             ControlFlow::Continue(())
         });
     }

@@ -433,33 +433,26 @@ fn rank(ctx: &mut Ctx, from_end: bool) -> Result<(), Error> {
 
 fn zscan(ctx: &mut Ctx) -> Result<(), Error> {
     let cursor = scan::cursor(ctx.arg(2))?;
-    // Redis looks at the options only if there is something to scan.
-    let Some(zset) = read(ctx.keys, ctx.args.get(1))? else {
-        ctx.out.array(2);
-        ctx.out.bulk(b"0");
-        ctx.out.array(0);
-        return Ok(());
-    };
-    let options = scan::Options::parse(ctx.args.from(3), false)?;
-    let mut found = Vec::new();
-    let cursor = options.repeat(cursor, |cursor| {
-        let mut visited = 0;
-        let next = zset.scan(cursor, |(member, score)| {
-            visited += 1;
-            if options.matches(member) {
-                found.push((member, score));
-            }
-        });
-        (next, visited)
-    });
-    ctx.out.array(2);
-    ctx.out.bulk(itoa::Buffer::new().format(cursor).as_bytes());
-    ctx.out.array(found.len() * 2);
-    for (member, score) in found {
-        ctx.out.bulk(member);
-        ctx.out.bulk_double(score);
+    let zset = read(ctx.keys, ctx.args.get(1))?;
+    scan::reply(ctx.out, cursor, ctx.args.from(3), zset)
+}
+
+impl<'a> scan::Scanned for Zset<'a> {
+    type Element = Element<'a>;
+    const PARTS: usize = 2;
+
+    fn step(&self, cursor: u64, visit: impl FnMut(Element<'a>)) -> u64 {
+        self.scan(cursor, visit)
     }
-    Ok(())
+
+    fn matches((member, _): &Element<'a>, options: &scan::Options<'_>) -> bool {
+        options.matches(member)
+    }
+
+    fn write((member, score): Element<'a>, out: &mut Reply) {
+        out.bulk(member);
+        out.bulk_double(score);
+    }
 }
 
 fn zrandmember(ctx: &mut Ctx) -> Result<(), Error> {
@@ -472,6 +465,7 @@ fn zrandmember(ctx: &mut Ctx) -> Result<(), Error> {
         return Ok(());
     }
     let (count, with_scores) = random_options(ctx)?;
+    let most = ctx.most_output();
     let Some(zset) = read(ctx.keys, ctx.args.get(1))? else {
         ctx.out.array(0);
         return Ok(());
@@ -481,7 +475,11 @@ fn zrandmember(ctx: &mut Ctx) -> Result<(), Error> {
     let (out, rng) = (&mut *ctx.out, &mut ctx.server.rng);
     begin_elements(out, len, with_scores);
     if count < 0 {
-        zset.draw(len as u64, rng, |element| write_element(out, element, with_scores));
+        _ = zset.draw(len as u64, rng, |element| {
+            write_element(out, element, with_scores);
+            out.within(most)
+        });
+        ctx.check_output(most);
     } else {
         zset.sample(len, rng, |element| write_element(out, element, with_scores));
     }

@@ -5,19 +5,10 @@
 use crate::commands::testing::Run;
 use crate::server::config::{Allowed, Config};
 use crate::server::ctx::Origin;
-use crate::store::event::class;
 
 /// Runs a line, and returns the names of the events and the keys they happened to.
 fn events(run: &mut Run, line: &str) -> String {
-    run.instance.keys.events.wanted = class::ZSET | class::GENERIC;
-    run.instance.keys.events.list.clear();
-    run.run(line);
-    let list = std::mem::take(&mut run.instance.keys.events.list);
-    let texts: Vec<String> = list
-        .iter()
-        .map(|event| format!("{} {}", event.name, String::from_utf8_lossy(&event.key)))
-        .collect();
-    texts.join(", ")
+    run.hear("zg", |run| _ = run.run(line)).join(", ")
 }
 
 #[test]

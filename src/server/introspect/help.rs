@@ -17,6 +17,21 @@ pub fn help(ctx: &mut Ctx) -> Result<(), Error> {
     Ok(())
 }
 
+/// The error of a container's handler for arguments that do not fit its subcommand.
+pub fn wrong_subcommand(ctx: &Ctx) -> Error {
+    // As much as Redis shows of a name.
+    const SHOWN: usize = 128;
+    let (container, name) = (ctx.arg(0), ctx.arg(1));
+    let parts = [
+        b"ERR unknown subcommand or wrong number of arguments for '",
+        &name[..name.len().min(SHOWN)],
+        b"'. Try ",
+        &container.to_ascii_uppercase(),
+        b" HELP.",
+    ];
+    Error::Bytes(parts.concat())
+}
+
 /// The first line has the form Redis gives it, as programs look for it.
 fn lines(container: &Command) -> Vec<String> {
     let name = container.name.to_ascii_uppercase();

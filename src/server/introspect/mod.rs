@@ -10,4 +10,4 @@ mod syntax_parse;
 mod syntax_tests;
 
 pub use describe::{docs, info, simple_set};
-pub use help::help;
+pub use help::{help, wrong_subcommand};

@@ -30,8 +30,12 @@ impl EventLoop {
             }
             for changed in self.instance.keys.interests.take_changed() {
                 let server = &mut self.instance.server;
-                server.watchers.tell(&mut server.clients, &changed);
-                self.serve_waiting(&changed);
+                if changed.concerns.watching() {
+                    server.watchers.tell(&mut server.clients, &changed.key);
+                }
+                if changed.concerns.waiting() {
+                    self.serve_waiting(&changed.key);
+                }
             }
             self.settle_tracking();
         }

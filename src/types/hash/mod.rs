@@ -13,11 +13,11 @@ mod packed;
 mod tests;
 
 use super::entry::Pair;
-use super::packed::MAX_BYTES;
 use super::{Inline, Object, Slot, Value};
 use crate::base::rng::Rng;
 use packed::Packed;
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 
 /// A large hash.
 pub use super::entry::Entries as Table;
@@ -26,6 +26,10 @@ pub use expiring::Expiring;
 /// The latest time at which a field can expire, in milliseconds since 1970: Redis's limit
 /// (`HFE_MAX_ABS_TIME_MSEC` in `server.h`), with room to spare in what we and its files keep.
 pub const MAX_EXPIRE_AT: i64 = (1 << 46) - 1;
+
+/// The most bytes of a packed hash, so that it always fits a record, whatever the limits say.
+/// Redis has the same limit for its own packed form.
+const MAX_BYTES: usize = 1 << 30;
 
 /// What a hash may be and still be packed.
 #[derive(Clone, Copy, Debug)]
@@ -165,28 +169,35 @@ impl<'a> Hash<'a> {
             Encoding::Table(table) => table.random(rng),
             Encoding::Expiring(..) => {
                 let mut drawn = None;
-                self.draw(1, rng, |pair| drawn = Some(pair));
+                _ = self.draw(1, rng, |pair| {
+                    drawn = Some(pair);
+                    ControlFlow::Break(())
+                });
                 drawn
             }
         }
     }
 
     /// Visits `count` fields, each drawn with equal chances from all: one may come repeatedly.
-    pub fn draw(&self, count: u64, rng: &mut Rng, mut visit: impl FnMut(Pair<'a>)) {
+    /// Ends early when `visit` says so.
+    pub fn draw(
+        &self,
+        count: u64,
+        rng: &mut Rng,
+        mut visit: impl FnMut(Pair<'a>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
         match self.0 {
+            _ if self.is_empty() => ControlFlow::Continue(()),
             Encoding::Packed(packed) => {
                 // Each draw would walk half of the bytes without this index.
                 let items: Vec<_> = packed.items().collect();
-                if !items.is_empty() {
-                    (0..count).for_each(|_| visit(packed.pair(items[rng.index(items.len())])));
-                }
+                (0..count).try_for_each(|_| visit(packed.pair(items[rng.index(items.len())])))
             }
-            _ if self.is_empty() => {}
             _ if self.mostly_due() => {
                 let pairs: Vec<_> = self.iter().collect();
-                (0..count).for_each(|_| visit(pairs[rng.index(pairs.len())]));
+                (0..count).try_for_each(|_| visit(pairs[rng.index(pairs.len())]))
             }
-            _ => (0..count).for_each(|_| visit(self.try_until_live(rng))),
+            _ => (0..count).try_for_each(|_| visit(self.try_until_live(rng))),
         }
     }
 

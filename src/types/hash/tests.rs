@@ -157,7 +157,7 @@ fn a_hash_of_nothing_has_nothing_to_draw() {
     for slot in [empty(), table] {
         let mut rng = Rng::from_seed(1);
         assert!(hash(&slot).random(&mut rng).is_none());
-        hash(&slot).draw(10, &mut rng, |_| panic!("there is nothing"));
+        _ = hash(&slot).draw(10, &mut rng, |_| panic!("there is nothing"));
         hash(&slot).sample(10, &mut rng, |_| panic!("there is nothing"));
         assert_eq!(hash(&slot).scan(0, |_| panic!("there is nothing")), 0);
     }
@@ -226,7 +226,12 @@ fn draws_are_fair() {
         let hash = hash(&slot);
         let one = counts(LEN, 40_000, |visit| visit(hash.random(&mut rng).unwrap()));
         assert_even(&one, 40_000, 1.0 / LEN as f64);
-        let many = counts(LEN, 10, |visit| hash.draw(4000, &mut rng, visit));
+        let many = counts(LEN, 10, |visit| {
+            _ = hash.draw(4000, &mut rng, |pair| {
+                visit(pair);
+                ControlFlow::Continue(())
+            });
+        });
         assert_eq!(many.iter().sum::<u32>(), 40_000);
         assert_even(&many, 40_000, 1.0 / LEN as f64);
         // Both ways of sampling a table: few of many, and not so few.

@@ -299,22 +299,38 @@ impl Chunks {
         Some(Chunks { chunks, count: 0, depth: 0, is_quicklist: true })
     }
 
-    /// Removes up to `most_matches` elements that are equal to this one, beginning at an end.
-    /// Returns how many.
+    /// The chunk that is so many steps away from an end.
+    fn nth_from(&self, end: End, steps: usize) -> usize {
+        match end {
+            End::Front => steps,
+            End::Back => self.chunks.len() - 1 - steps,
+        }
+    }
+
+    /// How many chunks from an end there is none with an element equal to this one; none if there
+    /// is no such element.
+    pub fn first_with(&self, element: &[u8], from: End) -> Option<usize> {
+        let mut scratch = Vec::new();
+        (0..self.chunks.len()).find(|&steps| {
+            let bytes = self.chunks[self.nth_from(from, steps)].bytes(&mut scratch);
+            Forward::new(bytes).any(|other| other == element)
+        })
+    }
+
+    /// Removes up to `most_matches` elements that are equal to this one, beginning behind `skip`
+    /// chunks from an end, as [`Chunks::first_with`] has told. Returns how many.
     pub fn remove_equal(
         &mut self,
         element: &[u8],
         most_matches: usize,
+        skip: usize,
         from: End,
         limits: &Limits,
     ) -> usize {
         let mut removed = 0;
         let mut scratch = Vec::new();
-        for step in 0..self.chunks.len() {
-            let chunk = match from {
-                End::Front => step,
-                End::Back => self.chunks.len() - 1 - step,
-            };
+        for steps in skip..self.chunks.len() {
+            let chunk = self.nth_from(from, steps);
             let bytes = self.chunks[chunk].bytes(&mut scratch);
             let matches = Forward::new(bytes).filter(|other| *other == element).count();
             let part = matches.min(most_matches - removed);

@@ -330,17 +330,22 @@ pub fn remove_equal<S: Slot>(
     from: End,
     limits: &Limits,
 ) -> usize {
-    let Some(list) = List::of(slot.value()) else { return 0 };
-    if list.find(element).is_none() {
-        return 0;
-    }
-    let Encoding::Packed(packed) = list.0 else {
-        let removed = chunks_in(slot).remove_equal(element, most, from, limits);
-        shrink(slot, limits);
-        return removed;
+    let packed = match List::of(slot.value()) {
+        Some(List(Encoding::Packed(packed))) => packed,
+        Some(List(Encoding::Chunks(chunks))) => {
+            // Looking for the first one changes nothing.
+            let Some(first) = chunks.first_with(element, from) else { return 0 };
+            let removed = chunks_in(slot).remove_equal(element, most, first, from, limits);
+            shrink(slot, limits);
+            return removed;
+        }
+        None => return 0,
     };
     let matches = Forward::new(packed.bytes).filter(|other| *other == element).count();
     let removed = matches.min(most);
+    if removed == 0 {
+        return 0;
+    }
     // From the back, the first ones stay.
     let stay = if from == End::Back { matches - removed } else { 0 };
     let mut seen = 0;

@@ -19,6 +19,7 @@ use crate::base::rng::Rng;
 use ints::Ints;
 use itoa::Buffer;
 use packed::Packed;
+use std::ops::ControlFlow;
 use table::{Place, Probe, Table};
 
 /// A record holds no more of a set than this: the array of the 512 widest integers that
@@ -269,15 +270,22 @@ impl<'a> Set<'a> {
     }
 
     /// Visits `count` members, each drawn with equal chances from all: one may come repeatedly.
-    pub fn draw(&self, count: u64, rng: &mut Rng, mut visit: impl FnMut(Member<'a>)) {
+    /// Ends early when `visit` says so.
+    pub fn draw(
+        &self,
+        count: u64,
+        rng: &mut Rng,
+        mut visit: impl FnMut(Member<'a>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        if self.is_empty() {
+            return ControlFlow::Continue(());
+        }
         if let Encoding::Packed(packed) = self.0 {
             // Each draw would walk half of the bytes without this index.
             let texts: Vec<&[u8]> = packed.iter().collect();
-            if !texts.is_empty() {
-                (0..count).for_each(|_| visit(Member::Text(texts[rng.index(texts.len())])));
-            }
+            (0..count).try_for_each(|_| visit(Member::Text(texts[rng.index(texts.len())])))
         } else {
-            (0..count).for_each(|_| self.random(rng).into_iter().for_each(&mut visit));
+            (0..count).try_for_each(|_| self.random(rng).into_iter().try_for_each(&mut visit))
         }
     }
 

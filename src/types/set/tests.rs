@@ -404,7 +404,7 @@ fn a_set_of_nothing_has_nothing_to_draw() {
     for slot in [nothing(), Loose::Inline(Inline::Set, Vec::new()), ints, emptied] {
         let mut rng = Rng::from_seed(1);
         assert!(set(&slot).is_empty() && set(&slot).random(&mut rng).is_none());
-        set(&slot).draw(10, &mut rng, |_| panic!("there is nothing"));
+        _ = set(&slot).draw(10, &mut rng, |_| panic!("there is nothing"));
         set(&slot).sample(10, &mut rng, |_| panic!("there is nothing"));
         assert_eq!(set(&slot).scan(0, |_| panic!("there is nothing")), 0);
     }
@@ -450,7 +450,10 @@ fn draws_are_fair() {
         };
         let mut drawn = Vec::new();
         check((0..20_000).map(|_| text(set(&slot).random(&mut rng).unwrap())).collect());
-        set(&slot).draw(20_000, &mut rng, |member| drawn.push(text(member)));
+        _ = set(&slot).draw(20_000, &mut rng, |member| {
+            drawn.push(text(member));
+            ControlFlow::Continue(())
+        });
         assert_eq!(drawn.len(), 20_000);
         check(drawn);
         // Both ways of sampling a table: few of many, and not so few.

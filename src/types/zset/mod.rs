@@ -23,7 +23,7 @@ use crate::base::rng::Rng;
 use crate::base::table::Place;
 use packed::Packed;
 use std::collections::HashSet;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 pub use order::Point;
 pub use sorted::Sorted;
@@ -202,16 +202,22 @@ impl<'a> Zset<'a> {
     }
 
     /// Visits `count` elements, each drawn with equal chances from all: one may come repeatedly.
-    pub fn draw(&self, count: u64, rng: &mut Rng, mut visit: impl FnMut(Element<'a>)) {
+    /// Ends early when `visit` says so.
+    pub fn draw(
+        &self,
+        count: u64,
+        rng: &mut Rng,
+        mut visit: impl FnMut(Element<'a>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        if self.is_empty() {
+            return ControlFlow::Continue(());
+        }
         if let Encoding::Packed(_) = self.0 {
             // Each draw would walk half of the bytes without this index.
             let elements: Vec<_> = self.iter().collect();
-            if !elements.is_empty() {
-                (0..count).for_each(|_| visit(elements[rng.index(elements.len())]));
-            }
-            return;
+            return (0..count).try_for_each(|_| visit(elements[rng.index(elements.len())]));
         }
-        (0..count).for_each(|_| self.random(rng).into_iter().for_each(&mut visit));
+        (0..count).try_for_each(|_| self.random(rng).into_iter().try_for_each(&mut visit))
     }
 
     /// Visits `count` different elements, or all if there are not so many: each choice of elements

@@ -113,7 +113,7 @@ impl<'a> Packed<'a> {
         Some(Item { start, score, member, end: member + len })
     }
 
-    pub fn items(self) -> impl Iterator<Item = Item> + use<'a> {
+    fn items(self) -> impl Iterator<Item = Item> + use<'a> {
         std::iter::successors(self.item(0), move |item| self.item(item.end))
     }
 

@@ -385,9 +385,10 @@ fn draws_and_samples_are_fair() {
                 });
                 assert_eq!(different.len(), count);
                 let mut drawn = 0;
-                zset(&slot).draw(count as u64, &mut rng, |(member, _)| {
+                _ = zset(&slot).draw(count as u64, &mut rng, |(member, _)| {
                     counts[1][member[0] as usize] += 1;
                     drawn += 1;
+                    ControlFlow::Continue(())
                 });
                 assert_eq!(drawn, count);
                 for _ in 0..count {
@@ -405,7 +406,7 @@ fn draws_and_samples_are_fair() {
         zset(&slot).sample(1000, &mut rng, |_| all += 1);
         assert_eq!(all, 100);
     }
-    zset(&empty()).draw(5, &mut Rng::from_seed(3), |_| panic!("nothing is there"));
+    _ = zset(&empty()).draw(5, &mut Rng::from_seed(3), |_| panic!("nothing is there"));
     assert_eq!(zset(&empty()).random(&mut Rng::from_seed(3)), None);
 }
 
