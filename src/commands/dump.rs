@@ -6,7 +6,7 @@ use crate::server::command::{Command, Group, Keys, flag::*};
 use crate::server::ctx::{Ctx, Origin};
 use crate::server::error::Error;
 use crate::store::event::class;
-use log::debug;
+use log::warn;
 
 #[cfg(test)]
 mod tests;
@@ -154,7 +154,7 @@ fn refused(key: &[u8], refusal: Refusal) -> Error {
     match refusal {
         Refusal::Footer => BAD_FOOTER,
         Refusal::Format(error) => {
-            debug!("RESTORE of {}: {error}", String::from_utf8_lossy(key));
+            warn!("RESTORE of {}: {error}", String::from_utf8_lossy(key));
             BAD_FORMAT
         }
     }

@@ -126,7 +126,8 @@ fn try_payload(bytes: &[u8]) -> bool {
     .is_ok()
 }
 
-/// Whether they are the same to a file of Redis 7.0, which does not tell when consumers were active.
+/// Whether they are the same to a file of Redis 7.0, which does not tell when consumers were
+/// active.
 fn same_contents(read: &Contents, written: &Contents) -> bool {
     match (read, written) {
         (Contents::Stream(read), Contents::Stream(written)) => {

@@ -61,6 +61,7 @@ fn zipmaps() {
     check_refused(9, &string(b"\x01\x03foo\x03\x00bar\xff."), "before its last byte");
     check_refused(9, &string(b"\x01\x03foo\x30\x00bar\xff"), "beyond its end");
     check_refused(9, &string(b"\x02\x01a\x01\0b\x01a\x01\0c\xff"), "a field twice");
+    check_refused(9, &string(b"\x01\xfe\x01\0\0\0f\x01\0v\xff"), "longer than need be");
     check_refused(9, &string(b"\x00\xff"), "without elements");
 }
 
@@ -399,6 +400,10 @@ fn damaged_streams() {
     let owned = with_group(&[b"\0", b"\x01", &consumer, b"\x01", &raw]);
     check_refused(15, &owned, "that its group does not have");
     let same = with_group(&[b"\0", b"\x02", &consumer, b"\0", &consumer, b"\0"]);
-    check_refused(15, &same, "a consumer twice");
+    check_refused(15, &same, "Duplicate stream consumer");
+    let shared = with_group(&[
+        b"\x01", &pending, b"\x02", &consumer, b"\x01", &raw, b"\x01d", &[0; 8], b"\x01", &raw,
+    ]);
+    check_refused(15, &shared, "already has a consumer");
     check_refused(15, b"\x01\x04text", "16 bytes");
 }
