@@ -62,7 +62,7 @@ fn zipmaps() {
     check_refused(9, &string(b"\x01\x03foo\x30\x00bar\xff"), "beyond its end");
     check_refused(9, &string(b"\x02\x01a\x01\0b\x01a\x01\0c\xff"), "a field twice");
     check_refused(9, &string(b"\x01\xfe\x01\0\0\0f\x01\0v\xff"), "longer than need be");
-    check_refused(9, &string(b"\x00\xff"), "without elements");
+    check_refused(9, &string(b"\x00\xff"), "without fields");
 }
 
 #[test]

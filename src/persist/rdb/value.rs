@@ -398,7 +398,11 @@ impl Values {
             kind::SET_LISTPACK => self.unpack_set(listpack::Reader::new(blob)?),
             kind::ZSET_ZIPLIST => self.unpack_zset(Ziplist::new(blob)?),
             kind::ZSET_LISTPACK => self.unpack_zset(listpack::Reader::new(blob)?),
-            kind::HASH_ZIPMAP => self.unpack_hash(Zipmap::new(blob)?, text),
+            kind::HASH_ZIPMAP => match self.unpack_hash(Zipmap::new(blob)?, text)? {
+                // Those have never been in a file.
+                false => Err(Damage("a zipmap without fields")),
+                true => Ok(true),
+            },
             kind::HASH_ZIPLIST => self.unpack_hash(Ziplist::new(blob)?, text),
             kind::HASH_LISTPACK => self.unpack_hash(listpack::Reader::new(blob)?, text),
             _ => self.unpack_hash_with_times(listpack::Reader::new(blob)?, text),
