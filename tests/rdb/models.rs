@@ -169,7 +169,7 @@ fn payloads_of_all_values_come_back() {
         list: list::Limits { size: 5, depth: 1 },
         ..LIMITS
     };
-    for nth in 0..600 {
+    for nth in 0..300 {
         let limits = if nth % 3 == 0 { wide } else { LIMITS };
         let value = value(&mut rng, &limits);
         let contents = Contents::of(value.value());
@@ -208,7 +208,7 @@ fn payloads_of_all_values_come_back() {
         "Hash listpackex",
         "Stream stream",
     ] {
-        assert!(seen.get(name).is_some_and(|count| *count > 3), "{name}: {seen:?}");
+        assert!(seen.get(name).is_some_and(|count| *count > 0), "{name}: {seen:?}");
     }
 }
 
@@ -216,7 +216,7 @@ fn payloads_of_all_values_come_back() {
 #[test]
 fn values_written_in_pieces_are_values() {
     let mut rng = Rng::from_seed(18);
-    for _ in 0..300 {
+    for _ in 0..150 {
         let value = value(&mut rng, &LIMITS);
         let (mut writer, mut body) = (Writer::new(true), Vec::new());
         let first = write::first_field_time(value.value());
@@ -300,7 +300,7 @@ fn file(keys: &Keyspace, used: impl Fn(u32) -> Use) -> Vec<u8> {
 
 #[test]
 fn whole_files_come_back() {
-    for seed in 0..5 {
+    for seed in 0..3 {
         let keys = fill(seed, 300);
         let bytes = file(&keys, |_| Use::Unknown);
         let (copy, loaded) = load(&bytes, options(None));
