@@ -3,27 +3,24 @@
 //! redis-server 7.0 is looked for at `GOREDIS_REFEREE`, else at /usr/bin/redis-server. Without it
 //! these tests pass with a note.
 
+#[path = "rdb/contents.rs"]
+mod contents;
+#[path = "rdb/fuzz.rs"]
+mod fuzz;
+#[path = "rdb/models.rs"]
+mod models;
+#[path = "rdb/old.rs"]
+mod old;
 mod support;
+
+use contents::{LIMITS, NOW_MS};
 
 use goredis::persist::rdb::save::{self, save};
 use goredis::persist::rdb::write::Use;
-use goredis::persist::rdb::{Limits, Loader, Options};
+use goredis::persist::rdb::{Loader, Options};
 use goredis::store::Keyspace;
 use goredis::store::digest::Digest;
-use goredis::types::{hash, list, set, stream, zset};
 use support::{Conn, Server};
-
-const NOW_MS: i64 = 1_700_000_000_000;
-
-/// Those of the default configuration, but for one.
-const LIMITS: Limits = Limits {
-    list: list::Limits { size: -2, depth: 0 },
-    hash: hash::Limits { entries: 512, value: 64 },
-    set: set::Limits { ints: 512, entries: 128, value: 64 },
-    zset: zset::Limits { entries: 128, value: 64 },
-    // Nodes end where they end in the file.
-    stream: stream::Limits { bytes: 0, entries: 0 },
-};
 
 fn redis_program() -> Option<String> {
     let named = support::run::referee();

@@ -144,6 +144,13 @@ const SUBCOMMANDS: &[Subcommand] = &[
          REPLYBUFFER RESIZING <0|1>.",
         reply_buffer,
     ),
+    sub(
+        "set-skip-checksum-validation",
+        3..=3,
+        "SET-SKIP-CHECKSUM-VALIDATION <0|1>",
+        "Have RESTORE take payloads whose checksum is wrong, or refuse them again.",
+        skip_checksums,
+    ),
     sub("segfault", 2..=2, "SEGFAULT", "Crash as of an invalid memory access.", |_| {
         process::crash()
     }),
@@ -419,6 +426,12 @@ fn rewrite_all(ctx: &mut Ctx) -> Result<(), Error> {
 
 fn pause_cron(ctx: &mut Ctx) -> Result<(), Error> {
     ctx.server.switches.cron = !switch_arg(ctx, 2);
+    ctx.out.ok();
+    Ok(())
+}
+
+fn skip_checksums(ctx: &mut Ctx) -> Result<(), Error> {
+    ctx.server.switches.payload_checksums = !switch_arg(ctx, 2);
     ctx.out.ok();
     Ok(())
 }

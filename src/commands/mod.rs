@@ -8,6 +8,7 @@ pub mod command;
 pub mod config;
 pub mod connection;
 pub mod debug;
+pub mod dump;
 mod expiration;
 pub mod geo;
 pub mod hash;
@@ -42,6 +43,7 @@ pub const FAMILIES: &[&[Command]] = &[
     connection::COMMANDS,
     command::COMMANDS,
     keys::COMMANDS,
+    dump::COMMANDS,
     string::COMMANDS,
     string::compare::COMMANDS,
     string::msetex::COMMANDS,

@@ -8,7 +8,6 @@ use super::loading::{self, Source};
 use crate::persist::aof::{Aof, Fsync, Loader, Manifest, Numbers, Options, Rewrite, Waker};
 use crate::persist::files::{Files, RealFiles};
 use crate::persist::rdb;
-use crate::types::{hash, list, set, stream, zset};
 use std::sync::Arc;
 
 /// No file, or an open one.
@@ -43,30 +42,8 @@ pub fn options(config: &Config, files: Arc<dyn Files>, waker: Waker) -> Options 
 /// How RDB files are read, as configured. Keys that expired meanwhile are left in, as the commands
 /// behind a base tell when they went away.
 pub fn rdb_options(config: &Config) -> rdb::Options {
-    let limits = rdb::Limits {
-        list: list::Limits {
-            size: config.list_max_listpack_size,
-            depth: config.list_compress_depth,
-        },
-        hash: hash::Limits {
-            entries: config.hash_max_listpack_entries,
-            value: config.hash_max_listpack_value,
-        },
-        set: set::Limits {
-            ints: config.set_max_intset_entries,
-            entries: config.set_max_listpack_entries,
-            value: config.set_max_listpack_value,
-        },
-        zset: zset::Limits {
-            entries: config.zset_max_listpack_entries,
-            value: config.zset_max_listpack_value,
-        },
-        stream: stream::Limits {
-            bytes: config.stream_node_max_bytes,
-            entries: config.stream_node_max_entries,
-        },
-    };
-    rdb::Options { limits, checks_sum: config.rdbchecksum, leaves_out_expired: None }
+    let (limits, checks_sum) = (config.value_limits(), config.rdbchecksum);
+    rdb::Options { limits, checks_sum, leaves_out_expired: None }
 }
 
 /// The machine's own file system.

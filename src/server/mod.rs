@@ -129,11 +129,13 @@ pub struct Switches {
     pub active_expire: bool,
     /// The periodic work is done. A shutdown that a signal asks for is part of it.
     pub cron: bool,
+    /// RESTORE refuses payloads whose checksum is wrong.
+    pub payload_checksums: bool,
 }
 
 impl Default for Switches {
     fn default() -> Switches {
-        Switches { active_expire: true, cron: true }
+        Switches { active_expire: true, cron: true, payload_checksums: true }
     }
 }
 

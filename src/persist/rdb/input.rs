@@ -41,9 +41,20 @@ const INT16: u8 = 1;
 const INT32: u8 = 2;
 const LZF: u8 = 3;
 
+impl<'a> Input<&'a [u8]> {
+    /// The bytes of a slice; a short one needs no large buffer.
+    pub fn of_slice(bytes: &'a [u8]) -> Input<&'a [u8]> {
+        Input::with_buffer(bytes, bytes.len().clamp(1, BUFFER))
+    }
+}
+
 impl<R: Read> Input<R> {
     pub fn new(source: R) -> Input<R> {
-        let buffer = vec![0; BUFFER].into();
+        Input::with_buffer(source, BUFFER)
+    }
+
+    fn with_buffer(source: R, size: usize) -> Input<R> {
+        let buffer = vec![0; size].into();
         let compressed = Vec::new();
         Input { source, buffer, at: 0, end: 0, summed: 0, checksum: 0, offset: 0, compressed }
     }

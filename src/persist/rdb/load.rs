@@ -70,7 +70,7 @@ impl<R: Read> Loader<R> {
                 Item::EmptyKey(key) => {
                     self.loaded.empty += 1;
                     if self.loaded.empty <= EMPTY_KEYS_TOLD {
-                        warn!("Skipping empty key: {}", String::from_utf8_lossy(key));
+                        warn!("skipping empty key: {}", String::from_utf8_lossy(key));
                     }
                     None
                 }
@@ -92,7 +92,12 @@ impl<R: Read> Loader<R> {
                     info!("Skipping what the module type '{name}' has in the file besides values");
                     None
                 }
-                Item::End => return Ok(false),
+                Item::End => {
+                    if self.loaded.empty > 0 {
+                        warn!("empty keys skipped: {}", self.loaded.empty);
+                    }
+                    return Ok(false);
+                }
             };
             if let Some(problem) = problem {
                 return Err(self.reader.error(problem));

@@ -117,7 +117,12 @@ impl<'a> Zipmap<'a> {
         let len = match self.bytes.u8()? {
             END if !is_value => return self.end(),
             END => return Err(Damage("a zipmap with a field without value")),
-            LONG => self.bytes.u32()? as usize,
+            LONG => match self.bytes.u32()? as usize {
+                len if len < LONG.into() => {
+                    return Err(Damage("a zipmap with a length that is longer than need be"));
+                }
+                len => len,
+            },
             len => len.into(),
         };
         let unused = if is_value { self.bytes.u8()? } else { 0 };

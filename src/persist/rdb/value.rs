@@ -23,6 +23,20 @@ const NO_SCORE: Damage = Damage("a score that is no number");
 const ODD: Damage = Damage("a packed value whose last element lacks its other half");
 const FIELD_TIME: Damage = Damage("a field of a hash that expires at an impossible time");
 
+/// What Redis calls a kind of packed value in its log, which people search for.
+fn form_name(of: u8) -> &'static str {
+    match of {
+        kind::HASH_ZIPMAP => "Zipmap",
+        kind::LIST_ZIPLIST => "List ziplist",
+        kind::SET_INTSET => "Intset",
+        kind::ZSET_ZIPLIST => "Zset ziplist",
+        kind::HASH_ZIPLIST => "Hash ziplist",
+        kind::ZSET_LISTPACK => "Zset listpack",
+        kind::SET_LISTPACK => "Set listpack",
+        _ => "Hash listpack",
+    }
+}
+
 /// What a kind of packed value is made of.
 trait Elements<'a> {
     fn next(&mut self) -> Result<Option<Str<'a>>, Damage>;
@@ -339,7 +353,10 @@ impl Values {
                     container::PACKED => Ziplist::new(node).and_then(|list| values.push_all(list)),
                     _ => Err(Damage("a node of a list in an unknown form")),
                 };
-                input.check(done)?;
+                done.or_else(|Damage(what)| {
+                    let what = format!("Quicklist integrity check failed: {what}");
+                    input.fail(Problem::Damaged(what.into()))
+                })?;
             }
             let is_empty = list::List::of(crate::types::Slot::value(&values.made))
                 .is_none_or(|list| list.is_empty());
@@ -360,7 +377,11 @@ impl Values {
     fn packed<R: Read>(&mut self, input: &mut Input<R>, of: u8) -> Result<bool, Error> {
         self.with_strings(|values, blob, text| {
             input.string(blob)?;
-            input.check(values.unpack(of, blob, text))
+            values.unpack(of, blob, text).or_else(|Damage(what)| {
+                let form = form_name(of);
+                let what = format!("{form} integrity check failed: {what}");
+                input.fail(Problem::Damaged(what.into()))
+            })
         })
     }
 
@@ -377,7 +398,11 @@ impl Values {
             kind::SET_LISTPACK => self.unpack_set(listpack::Reader::new(blob)?),
             kind::ZSET_ZIPLIST => self.unpack_zset(Ziplist::new(blob)?),
             kind::ZSET_LISTPACK => self.unpack_zset(listpack::Reader::new(blob)?),
-            kind::HASH_ZIPMAP => self.unpack_hash(Zipmap::new(blob)?, text),
+            kind::HASH_ZIPMAP => match self.unpack_hash(Zipmap::new(blob)?, text)? {
+                // Those have never been in a file.
+                false => Err(Damage("a zipmap without fields")),
+                true => Ok(true),
+            },
             kind::HASH_ZIPLIST => self.unpack_hash(Ziplist::new(blob)?, text),
             kind::HASH_LISTPACK => self.unpack_hash(listpack::Reader::new(blob)?, text),
             _ => self.unpack_hash_with_times(listpack::Reader::new(blob)?, text),

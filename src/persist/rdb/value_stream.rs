@@ -4,7 +4,7 @@
 use super::bytes::Damage;
 use super::input::Input;
 use super::value::Values;
-use super::{Error, kind, listpack};
+use super::{Error, Problem, kind, listpack};
 use crate::types::stream::{self, Group, Pending, Stream, StreamId};
 use crate::types::string::Str;
 use crate::types::{Loose, Object};
@@ -34,7 +34,10 @@ impl Values {
             let limits = &self.limits.stream;
             let read = Node::new(base, &blob, &mut texts)
                 .and_then(|node| node.append_to(&mut stream.log, &mut last, limits));
-            input.check(read)?;
+            read.or_else(|Damage(what)| {
+                let what = format!("Stream listpack integrity check failed: {what}");
+                input.fail(Problem::Damaged(what.into()))
+            })?;
         }
         blob.clear();
         blob.shrink_to(crate::types::string::INLINE_LIMIT);
@@ -151,7 +154,7 @@ fn consumer<R: Read>(
     // The best that is known where it is not told. Otherwise -1 stands for never.
     let active_ms = if of == kind::STREAM_3 { input.i64()? } else { seen_ms };
     if group.consumer_id(&name).is_some() {
-        return input.damaged("a group with a consumer twice");
+        return input.damaged("Duplicate stream consumer detected");
     }
     let consumer = group.create_consumer(&name, seen_ms);
     group.consumer_mut(consumer).active_ms = (active_ms != -1).then_some(active_ms);
@@ -160,7 +163,10 @@ fn consumer<R: Read>(
         let id =
             StreamId::new(u64::from_be_bytes(input.array()?), u64::from_be_bytes(input.array()?));
         let Some((delivered_ms, deliveries)) = given.remove(&id) else {
-            return input.damaged("a consumer with a pending entry that its group does not have");
+            return input.damaged(match group.pending(id) {
+                Some(_) => "Stream consumer PEL entry already has a consumer assigned",
+                None => "a consumer with a pending entry that its group does not have",
+            });
         };
         group.assign(id, Pending { consumer, delivered_ms, deliveries });
     }

@@ -7,7 +7,6 @@
 //! expire, for which it has none.
 
 use super::{VERSION, VERSION_WITH_FIELD_TIMES, container, kind, listpack, lzf, opcode};
-use crate::base::crc64::crc64;
 use crate::base::number::push_f64;
 use crate::store::{Keyspace, View};
 use crate::types::hash::Hash;
@@ -69,7 +68,8 @@ pub fn end(out: &mut Vec<u8>) {
     out.push(opcode::EOF);
 }
 
-/// The end of a file: the checksum of all its bytes, as [`crc64`] gives it, or 0 for none.
+/// The end of a file: the checksum of all its bytes, as [`crc64`](crate::base::crc64::crc64) gives
+/// it, or 0 for none.
 pub fn checksum(out: &mut Vec<u8>, checksum: u64) {
     out.extend_from_slice(&checksum.to_le_bytes());
 }
@@ -131,18 +131,6 @@ pub fn first_field_time(value: Value<'_>) -> Option<i64> {
     }
 }
 
-/// The payload of DUMP for a value.
-pub fn dump(writer: &mut Writer, value: Value<'_>) -> Vec<u8> {
-    let mut out = vec![writer.type_of(value)];
-    writer.value(&mut out, value);
-    let has_times = first_field_time(value).is_some();
-    let version = if has_times { VERSION_WITH_FIELD_TIMES } else { VERSION };
-    out.extend_from_slice(&(version as u16).to_le_bytes());
-    let sum = crc64(0, &out);
-    checksum(&mut out, sum);
-    out
-}
-
 /// Writes strings and values; keeps the memory it needs for that.
 #[derive(Default)]
 pub struct Writer {
@@ -167,7 +155,7 @@ impl Writer {
         self.string(out, value);
     }
 
-    /// A key and its value. `used` is from [`Use::of`](crate::store::access::Access).
+    /// A key and its value.
     pub fn entry(&mut self, out: &mut Vec<u8>, view: &View<'_>, used: Use) {
         let value = view.value();
         let type_byte = self.type_of(value);

@@ -25,6 +25,8 @@ mod tests;
 mod values;
 mod words;
 
+use crate::persist::rdb::Limits;
+use crate::types::{hash, list, set, stream, zset};
 use std::fmt;
 use std::sync::LazyLock;
 
@@ -85,6 +87,33 @@ impl Config {
     pub fn unsupported_in_use(&self) -> Vec<&'static str> {
         let without_effect = TABLE.iter().filter(|row| row.traits.support == Support::NoEffect);
         without_effect.filter(|row| !row.is_default(self)).map(|row| row.name).collect()
+    }
+}
+
+impl Config {
+    /// What values may be and still be packed.
+    pub fn value_limits(&self) -> Limits {
+        let (size, depth) = (self.list_max_listpack_size, self.list_compress_depth);
+        Limits {
+            list: list::Limits { size, depth },
+            hash: hash::Limits {
+                entries: self.hash_max_listpack_entries,
+                value: self.hash_max_listpack_value,
+            },
+            set: set::Limits {
+                ints: self.set_max_intset_entries,
+                entries: self.set_max_listpack_entries,
+                value: self.set_max_listpack_value,
+            },
+            zset: zset::Limits {
+                entries: self.zset_max_listpack_entries,
+                value: self.zset_max_listpack_value,
+            },
+            stream: stream::Limits {
+                bytes: self.stream_node_max_bytes,
+                entries: self.stream_node_max_entries,
+            },
+        }
     }
 }
 

@@ -330,9 +330,10 @@ group "Security";
     /// Gives a command another name; `""` takes it away.
     "rename-command" => rename_command: Vec<Declaration> = Vec::new(),
         Kind::Declaration { syntax: "command name", min: 2, max: 2 }, START;
-    /// Whose serialized values RESTORE and loading check through and through.
+    /// Whose serialized values RESTORE and loading check through and through: here it is always
+    /// everybody's.
     "sanitize-dump-payload" => sanitize_dump_payload: SanitizeDumpPayload =
-        SanitizeDumpPayload::No, Kind::Choice(SanitizeDumpPayload::NAMES), RUN.no_effect();
+        SanitizeDumpPayload::No, Kind::Choice(SanitizeDumpPayload::NAMES), RUN.moot();
 
 group "Append-only file";
     /// Log every write, so that a restart finds it. On by default, which Redis has off.

@@ -1,0 +1,73 @@
+//! The payload of DUMP, which RESTORE takes: one value, the version of its form (2 bytes), and a
+//! checksum of all that. Must not know keys.
+
+use super::input::Input;
+use super::value::Values;
+use super::write::{self, Writer, first_field_time};
+use super::{Error, Limits, NEWEST_VERSION, VALKEY_VERSIONS, VERSION, VERSION_WITH_FIELD_TIMES};
+use crate::base::crc64::crc64;
+use crate::store::NewValue;
+use crate::types::Value;
+
+const FOOTER: usize = 2 + CHECKSUM;
+const CHECKSUM: usize = 8;
+
+/// Why a payload cannot be restored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is of another version, or not what it was when it was made.
+    Footer,
+    Format(Error),
+}
+
+/// The payload of a value.
+pub fn dump(writer: &mut Writer, value: Value<'_>) -> Vec<u8> {
+    let mut out = vec![writer.type_of(value)];
+    writer.value(&mut out, value);
+    let has_times = first_field_time(value).is_some();
+    let version = if has_times { VERSION_WITH_FIELD_TIMES } else { VERSION };
+    out.extend_from_slice(&(version as u16).to_le_bytes());
+    let sum = crc64(0, &out);
+    write::checksum(&mut out, sum);
+    out
+}
+
+/// Hands the value in a payload to `take`. `checks_sum`: whether the checksum must be right.
+pub fn restore<T>(
+    payload: &[u8],
+    limits: Limits,
+    checks_sum: bool,
+    take: impl FnOnce(NewValue<'_>) -> T,
+) -> Result<T, Refusal> {
+    let (body, is_valkey) = check_footer(payload, checks_sum)?;
+    let mut input = Input::of_slice(body);
+    let mut values = Values::new(limits);
+    let is_something = input
+        .u8()
+        .and_then(|of| values.read(&mut input, of, is_valkey))
+        .map_err(Refusal::Format)?;
+    let problem = if !is_something {
+        "a collection without elements"
+    } else if input.offset() < body.len() as u64 {
+        "a value that ends before its payload does"
+    } else {
+        return Ok(take(values.take()));
+    };
+    input.damaged(problem).map_err(Refusal::Format)
+}
+
+/// The type and the value in a payload, and whether its version is one of Valkey's own.
+fn check_footer(payload: &[u8], checks_sum: bool) -> Result<(&[u8], bool), Refusal> {
+    let footer_at = payload.len().checked_sub(FOOTER).ok_or(Refusal::Footer)?;
+    let (body, footer) = payload.split_at(footer_at);
+    let version = u32::from(footer[0]) | u32::from(footer[1]) << 8;
+    let is_valkey = VALKEY_VERSIONS.contains(&version);
+    if version > NEWEST_VERSION && !is_valkey {
+        return Err(Refusal::Footer);
+    }
+    let (summed, sum) = payload.split_at(payload.len() - CHECKSUM);
+    if checks_sum && sum != &crc64(0, summed).to_le_bytes()[..] {
+        return Err(Refusal::Footer);
+    }
+    Ok((body, is_valkey))
+}
