@@ -72,6 +72,14 @@ impl Clock {
         }
     }
 
+    /// Waits; a manual clock has moved by as much at once.
+    pub fn sleep(&self, time: Duration) {
+        match &self.source {
+            Source::System { .. } => std::thread::sleep(time),
+            Source::Manual(_) => self.advance_us(micros(time)),
+        }
+    }
+
     /// Lets `by_us` microseconds pass on a manual clock.
     ///
     /// # Panics
