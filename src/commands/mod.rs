@@ -12,6 +12,7 @@ pub mod hash;
 pub mod hash_expiry;
 pub mod hyperloglog;
 pub mod keys;
+pub mod latency;
 pub mod list;
 pub mod memory;
 pub mod pubsub;
@@ -65,6 +66,7 @@ pub const FAMILIES: &[&[Command]] = &[
     bitmap::COMMANDS,
     hyperloglog::COMMANDS,
     memory::COMMANDS,
+    latency::COMMANDS,
     slowlog::COMMANDS,
     server::COMMANDS,
     config::COMMANDS,

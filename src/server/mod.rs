@@ -18,11 +18,14 @@ pub mod identity;
 pub mod info;
 pub mod introspect;
 pub mod keys;
+pub mod latency;
 pub mod listeners;
 pub mod loading;
 pub mod log;
 pub mod logging;
+pub mod memory;
 pub mod notify;
+pub mod phases;
 pub mod process;
 pub mod pubsub;
 pub mod slowlog;
@@ -43,9 +46,11 @@ use ctx::Origin;
 use effects::Effects;
 use free::Free;
 use identity::Identity;
+use latency::Latency;
 use listeners::Listeners;
 use loading::LoadingInfo;
 use log::Log;
+use phases::{Phase, Phases};
 use pubsub::PubSub;
 use slab::Slab;
 use slowlog::Slowlog;
@@ -69,6 +74,10 @@ pub struct Server {
     /// not look at idle clients, closes them at the end of the tick.
     pub doomed: Vec<usize>,
     pub stats: Stats,
+    /// What the loop spends its time on.
+    pub phases: Phases,
+    /// What took long.
+    pub latency: Latency,
     pub effects: Effects,
     /// Clients that wait for keys.
     pub blocking: Blocking,
@@ -143,7 +152,9 @@ impl Instance {
         keys.access.set_lfu(apply::lfu(&config));
         notify::listen(config.notify_keyspace_events, &mut keys);
         let server = Server {
-            stats: Stats::new(commands.ids()),
+            stats: Stats::new(commands.ids(), &config),
+            phases: Phases::default(),
+            latency: Latency::default(),
             config,
             commands,
             clients: Slab::new(),
@@ -184,15 +195,25 @@ impl Instance {
         server.last_ns = server.base_ns;
         keys.set_now(server.base_ms);
     }
+
+    /// At the end of a tick: phases that took long are remembered.
+    fn end_phases(&mut self) {
+        let Instance { server, keys } = self;
+        let tick_ns = server.phases.finish(server.stats.total_commands);
+        let threshold_ms = server.config.latency_monitor_threshold;
+        if threshold_ms > 0 && tick_ns / 1_000_000 >= threshold_ms {
+            server.monitor_phases(keys.now_ms);
+        }
+    }
 }
 
 impl Server {
-    /// Reads the clock after a command: returns the nanoseconds it took, and moves the time that
-    /// the next command sees.
+    /// Reads the clock after a command that began at `began_ns`: returns the nanoseconds it took,
+    /// and moves the time that the next command sees.
     #[inline]
-    fn advance_clock(&mut self, keys: &mut Keyspace, origin: Origin) -> u64 {
+    fn advance_clock(&mut self, keys: &mut Keyspace, origin: Origin, began_ns: u64) -> u64 {
         let now = self.clock.monotonic_ns();
-        let took = now.saturating_sub(self.last_ns);
+        let took = now.saturating_sub(began_ns);
         self.last_ns = now;
         if origin == Origin::Exec {
             // Time stands still within a transaction.
@@ -203,6 +224,40 @@ impl Server {
             keys.set_now(now_ms);
         }
         took
+    }
+
+    /// Reads the clock where a phase of the loop's work ends.
+    fn end_phase(&mut self, phase: Phase) {
+        self.last_ns = self.clock.monotonic_ns();
+        self.phases.end(phase, self.last_ns);
+    }
+
+    /// The same where the clock was read last: commands do that when they end.
+    fn end_phase_there(&mut self, phase: Phase) {
+        self.phases.end(phase, self.last_ns);
+    }
+
+    /// Notes that something took long, if it is as long as the latency monitor wants to know.
+    pub fn monitor(&mut self, event: &'static str, took_ns: u64, now_ms: i64) {
+        let took_ms = took_ns / 1_000_000;
+        let threshold_ms = self.config.latency_monitor_threshold;
+        if threshold_ms > 0 && took_ms >= threshold_ms {
+            self.latency.add(event, took_ms, now_ms / 1000);
+        }
+    }
+
+    #[cold]
+    fn monitor_phases(&mut self, now_ms: i64) {
+        let took: Vec<(Phase, u64)> = self.phases.of_tick().collect();
+        took.into_iter().for_each(|(phase, ns)| self.monitor(phase.event(), ns, now_ms));
+    }
+
+    /// The log thread's waits for the disk, under Redis's names where it has one.
+    fn monitor_disk(&mut self, now_ms: i64) {
+        let delays = self.log.take_delays();
+        self.monitor("aof-write", delays.write_ns, now_ms);
+        self.monitor("aof-fsync-always", delays.awaited_sync_ns, now_ms);
+        self.monitor("aof-fsync", delays.sync_ns, now_ms);
     }
 
     /// Records keys that expired without a command that changes anything.

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::base::clock::Clock;
 use crate::persist::files::Files;
 
 mod buffer;
@@ -32,13 +33,13 @@ mod ring;
 
 pub use buffer::{Aof, Numbers};
 pub use load::{LoadError, Loader, Progress, Step};
-pub use log::{Fsync, Waker};
+pub use log::{Delays, Fsync, Waker};
 pub use manifest::Manifest;
 
 /// The ring's size unless configured otherwise. Bytes.
 pub const DEFAULT_RING_SIZE: u64 = 32 << 20;
 
-/// Where the AOF is and how it is kept; each field but the last three is a directive.
+/// Where the AOF is and how it is kept; each field but `dir` and the last three is a directive.
 #[derive(Clone)]
 pub struct Options {
     /// `dir`: the server's directory.
@@ -62,6 +63,8 @@ pub struct Options {
     pub ring_dir: Option<PathBuf>,
     pub files: Arc<dyn Files>,
     pub waker: Waker,
+    /// By which the log thread measures how long the disk takes.
+    pub clock: Clock,
 }
 
 impl Options {
@@ -79,6 +82,7 @@ impl Options {
             ring_dir: None,
             files,
             waker,
+            clock: Clock::system(),
         }
     }
 
