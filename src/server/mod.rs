@@ -115,6 +115,8 @@ pub struct Server {
     last_ns: u64,
     base_ms: i64,
     base_ns: u64,
+    /// When the next millisecond begins.
+    next_ms_ns: u64,
 }
 
 /// Parts of the server that tests stand still.
@@ -182,6 +184,7 @@ impl Instance {
             last_ns: clock.monotonic_ns(),
             base_ms: now_ms,
             base_ns: clock.monotonic_ns(),
+            next_ms_ns: clock.monotonic_ns(),
             clock,
         };
         Instance { server, keys }
@@ -193,6 +196,7 @@ impl Instance {
         server.base_ms = server.clock.unix_ms();
         server.base_ns = server.clock.monotonic_ns();
         server.last_ns = server.base_ns;
+        server.next_ms_ns = server.base_ns + 1_000_000;
         keys.set_now(server.base_ms);
     }
 
@@ -219,11 +223,18 @@ impl Server {
             // Time stands still within a transaction.
             return took;
         }
-        let now_ms = self.base_ms + (now.saturating_sub(self.base_ns) / 1_000_000) as i64;
-        if now_ms != keys.now_ms {
-            keys.set_now(now_ms);
+        if now >= self.next_ms_ns {
+            self.advance_time(keys, now);
         }
         took
+    }
+
+    /// Another millisecond of the tick's time has begun.
+    #[cold]
+    fn advance_time(&mut self, keys: &mut Keyspace, now_ns: u64) {
+        let passed_ms = now_ns.saturating_sub(self.base_ns) / 1_000_000;
+        self.next_ms_ns = self.base_ns + (passed_ms + 1) * 1_000_000;
+        keys.set_now(self.base_ms + passed_ms as i64);
     }
 
     /// Reads the clock where a phase of the loop's work ends.

@@ -187,7 +187,7 @@ impl Fields<'_> {
 }
 
 fn malloc_stats(ctx: &mut Ctx) -> Result<(), Error> {
-    let text = process::allocator_statistics();
+    let text = format!("{}\n{}", process::allocator(), process::allocator_statistics());
     ctx.out.verbatim("txt", text.as_bytes());
     Ok(())
 }
