@@ -97,6 +97,7 @@ impl<const BITS: u32, const LEN: usize> fmt::Debug for Histogram<BITS, LEN> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hdrhistogram::Histogram as Hdr;
     use proptest::prelude::*;
 
     type Seconds = Histogram<7, 3072>;
@@ -162,6 +163,24 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn buckets_are_those_of_hdrhistogram(values in prop::collection::vec(value(), 1..200)) {
+            // As Redis makes it: 1 ns to 1 s with two significant digits.
+            let mut theirs = Hdr::<u64>::new_with_bounds(1, 1_000_000_000, 2).unwrap();
+            let mut ours = Seconds::new();
+            for &value in &values {
+                theirs.record(value).unwrap();
+                ours.record(value);
+            }
+            prop_assert_eq!(ours.count(), theirs.len());
+            for value in values {
+                let index = Seconds::index(value);
+                prop_assert_eq!(Seconds::range(index).0, theirs.lowest_equivalent(value));
+                prop_assert_eq!(Seconds::highest(index), theirs.highest_equivalent(value));
+                prop_assert_eq!(ours.counts[index], theirs.count_at(value));
+            }
+        }
+
         #[test]
         fn percentiles_are_those_of_the_sorted_values(
             mut values in prop::collection::vec(value(), 1..200),

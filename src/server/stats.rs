@@ -139,13 +139,9 @@ impl Stats {
         self.tick_ns.sample_over(ticks.sum_ns, ticks.count, 1);
     }
 
-    /// CONFIG RESETSTAT. Redis keeps what access control has counted, too.
+    /// CONFIG RESETSTAT.
     pub fn reset(&mut self, config: &Config) {
-        *self = Stats {
-            peak_memory: self.peak_memory,
-            acl_denied_auth: self.acl_denied_auth,
-            ..Stats::new(self.commands.len(), config)
-        };
+        *self = Stats { peak_memory: self.peak_memory, ..Stats::new(self.commands.len(), config) };
     }
 }
 

@@ -872,25 +872,4 @@ impl EventLoop {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::clock::Clock;
-    use crate::server::command::CommandTable;
-    use crate::server::config::Config;
-
-    #[test]
-    fn periodic_work_goes_on_when_the_clock_is_set_back() {
-        let clock = Clock::manual(1_700_000_000_000);
-        let config = Config { appendonly: false, ..Config::default() };
-        let instance = Instance::new(config, CommandTable::new(&[]), clock.clone());
-        let mut eventloop = EventLoop::new(instance).unwrap();
-        eventloop.tick_while_loading().unwrap();
-        let (crons, second_ms) = (eventloop.cron_count, eventloop.next_second_ms);
-        clock.set_unix_ms(1_600_000_000_000);
-        clock.advance(1000);
-        eventloop.tick_while_loading().unwrap();
-        assert_eq!(eventloop.cron_count, crons + 1);
-        assert_eq!(eventloop.next_second_ms, second_ms + 1000);
-        assert_eq!(eventloop.timeout(), Duration::from_millis(CRON_MS));
-    }
-}
+mod tests;

@@ -69,12 +69,13 @@ fn findings(server: &Server, memory: &Memory, machine: Machine, clients: u64) ->
             mb(memory.used)
         ));
     }
-    if memory.clients / clients.max(1) > LARGE_CLIENT {
+    let each = memory.clients / clients.max(1);
+    if each > LARGE_CLIENT {
         findings.push(format!(
             "Clients take {} KB each: large requests (qbuf in CLIENT LIST), or replies and \
              messages that they do not read (omem). 'client-output-buffer-limit' ends those who \
              never will.",
-            memory.clients / clients.max(1) >> 10
+            each >> 10
         ));
     }
     if server.free.pending() > MANY_PENDING {
