@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use goredis::persist::aof::{Aof, Fsync, Loader, Options, Step};
+use goredis::persist::aof::{Aof, Delays, Fsync, Loader, Options, Step};
 use goredis::persist::files::{Faults, FaultyFiles, RealFiles};
 use goredis::resp::Args;
 use goredis::store::Keyspace;
@@ -582,4 +582,24 @@ fn commit_forever(dir: &Path) -> ! {
         }
     }
     unreachable!()
+}
+
+#[test]
+fn waits_for_the_disk_are_told_once() {
+    let bench = Bench::new();
+    let mut aof = bench.start();
+    let (write_ms, sync_ms) = (30, 50);
+    bench.faults.delay(Duration::from_millis(write_ms), Duration::from_millis(sync_ms));
+    commit(&mut aof, "SET a 1");
+    aof.flush_all_now().unwrap();
+    let delays = aof.take_delays();
+    assert!(delays.write_ns >= write_ms * 1_000_000, "{delays:?}");
+    assert!(delays.sync_ns >= sync_ms * 1_000_000 && delays.awaited_sync_ns == 0, "{delays:?}");
+    assert_eq!(aof.take_delays(), Delays::default());
+    // Under this policy replies wait for it.
+    aof.set_fsync(Fsync::Always);
+    commit(&mut aof, "SET a 2");
+    aof.flush_all_now().unwrap();
+    let delays = aof.take_delays();
+    assert!(delays.awaited_sync_ns >= sync_ms * 1_000_000 && delays.sync_ns == 0, "{delays:?}");
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A source of time. Clones show the same time, also on other threads.
 #[derive(Clone, Debug)]
@@ -13,7 +13,10 @@ pub struct Clock {
 
 #[derive(Clone, Debug)]
 enum Source {
-    System { started: Instant },
+    /// When it was made, in nanoseconds of the system's monotonic clock.
+    System {
+        started_ns: u64,
+    },
     Manual(Arc<Manual>),
 }
 
@@ -26,7 +29,7 @@ struct Manual {
 impl Clock {
     /// The machine's clocks. Each reading is one call into the vDSO, without a system call.
     pub fn system() -> Clock {
-        Clock { source: Source::System { started: Instant::now() } }
+        Clock { source: Source::System { started_ns: system_ns() } }
     }
 
     /// A clock that stands still at `start_ms` (milliseconds since 1970) until it is moved.
@@ -55,20 +58,23 @@ impl Clock {
 
     /// Microseconds since this clock was made, never going back: for durations and deadlines.
     pub fn monotonic_us(&self) -> u64 {
-        match &self.source {
-            Source::System { started } => micros(started.elapsed()),
-            Source::Manual(manual) => manual.monotonic_us.load(Ordering::Relaxed),
-        }
+        self.monotonic_ns() / 1000
     }
 
     /// The same in nanoseconds: commands are shorter than a microsecond.
+    #[inline]
     pub fn monotonic_ns(&self) -> u64 {
         match &self.source {
-            Source::System { started } => {
-                let since = started.elapsed();
-                since.as_secs() * 1_000_000_000 + u64::from(since.subsec_nanos())
-            }
+            Source::System { started_ns } => system_ns().wrapping_sub(*started_ns),
             Source::Manual(manual) => manual.monotonic_us.load(Ordering::Relaxed) * 1000,
+        }
+    }
+
+    /// Waits; a manual clock has moved by as much at once.
+    pub fn sleep(&self, time: Duration) {
+        match &self.source {
+            Source::System { .. } => std::thread::sleep(time),
+            Source::Manual(_) => self.advance_us(micros(time)),
         }
     }
 
@@ -106,6 +112,18 @@ impl Clock {
             Source::System { .. } => panic!("the system's clock cannot be moved"),
         }
     }
+}
+
+/// The system's monotonic clock, which does not go back. Each command asks for it: what std's
+/// `Instant` does to it beyond the reading takes longer than the reading.
+#[allow(unsafe_code)]
+#[inline]
+fn system_ns() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the structure is a valid place to write to. This clock is always there, and where it
+    // were not, time would stand still.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
+    (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
 }
 
 /// Whole microseconds. `Duration::as_micros` would do, but calculates in 128 bits.
@@ -152,6 +170,7 @@ fn local_time(unix_s: libc::time_t) -> libc::tm {
 mod tests {
     use super::*;
     use std::process::Command;
+    use std::time::Instant;
 
     #[test]
     fn system_time_is_the_systems_and_goes_on() {

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod crc64;
 pub mod glob;
 pub mod hash;
+pub mod histogram;
 pub mod number;
 pub mod prefetch;
 pub mod rng;

@@ -146,8 +146,11 @@ pub fn os_message(error: &io::Error) -> String {
 }
 
 fn reset_statistics(ctx: &mut Ctx) -> Result<(), Error> {
-    ctx.server.stats.reset();
-    ctx.server.free.forget_freed();
+    let server = &mut *ctx.server;
+    server.stats.reset(&server.config);
+    server.phases.reset();
+    server.log.forget_delays();
+    server.free.forget_freed();
     (ctx.keys.hits, ctx.keys.misses) = (0, 0);
     (ctx.keys.expired, ctx.keys.expired_fields) = (0, 0);
     ctx.out.ok();

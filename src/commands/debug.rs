@@ -461,7 +461,7 @@ fn quicklist_packed_threshold(ctx: &mut Ctx) -> Result<(), Error> {
 fn sleep(ctx: &mut Ctx) -> Result<(), Error> {
     let seconds = parse_f64(ctx.arg(2)).unwrap_or(0.0);
     // What is no time to wait is none: negative, infinite.
-    std::thread::sleep(Duration::try_from_secs_f64(seconds).unwrap_or_default());
+    ctx.server.clock.sleep(Duration::try_from_secs_f64(seconds).unwrap_or_default());
     ctx.out.ok();
     Ok(())
 }

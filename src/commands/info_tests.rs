@@ -2,10 +2,11 @@
 
 use super::testing::Run;
 use crate::server::loading::LoadingInfo;
+use crate::server::phases::Phase;
 
 /// See the first line of the file; a section's title is `# Title`.
 fn redis_fields() -> impl Iterator<Item = &'static str> {
-    let lines = include_str!("info-7.0.15-fields.txt").lines().skip(1);
+    let lines = include_str!("info-7.2-fields.txt").lines().skip(1);
     lines.filter(|line| !line.is_empty())
 }
 
@@ -32,35 +33,18 @@ fn titles(text: &str) -> Vec<&str> {
 }
 
 #[test]
-fn fields_have_redis_s_order() {
+fn fields_are_redis_s_in_its_order() {
     let mut run = Run::new();
-    let ours = info(&mut run, "everything");
+    run.run("set a 1");
+    let ours = info(&mut run, "everything debug");
     let ours = fields(&ours);
     let mut at = 0;
     for name in redis_fields() {
-        if let Some(found) = ours.iter().position(|ours| *ours == name) {
-            assert!(found >= at, "{name} comes too early");
-            at = found;
-        }
+        let found = ours.iter().position(|ours| *ours == name);
+        let found = found.unwrap_or_else(|| panic!("{name} is missing"));
+        assert!(found >= at, "{name} comes too early");
+        at = found;
     }
-}
-
-#[test]
-fn fields_that_are_left_out_are_known() {
-    let mut run = Run::new();
-    run.run("set a 1");
-    let ours = info(&mut run, "everything");
-    let missing: Vec<&str> = redis_fields().filter(|name| !fields(&ours).contains(name)).collect();
-    let known = [
-        // About the compiler, of interest to Redis's own developers.
-        "atomicvar_api",
-        "gcc_version",
-        // Keys expire when they are due: there is no cycle that looks for them.
-        "expire_cycle_cpu_milliseconds",
-        // Not measured so far.
-        "# Latencystats",
-    ];
-    assert_eq!(missing, known);
 }
 
 #[test]
@@ -84,7 +68,38 @@ fn the_usual_sections_are_redis_s() {
     assert_eq!(titles(&info(&mut run, "CPU Default")), usual);
     let all = info(&mut run, "all");
     assert_eq!(titles(&all), titles(&info(&mut run, "everything")));
-    assert!(titles(&all).contains(&"Commandstats"));
+    for title in ["Commandstats", "Latencystats", "Loop"] {
+        assert!(titles(&all).contains(&title), "{title}");
+    }
+    assert!(!titles(&all).contains(&"Debug"));
+    assert_eq!(titles(&info(&mut run, "debug loop")), ["Loop", "Debug"]);
+}
+
+#[test]
+fn times_are_told_in_microseconds() {
+    let mut run = Run::debugging();
+    run.run("debug sleep 0.25");
+    run.run("debug sleep 0.05");
+    let text = info(&mut run, "latencystats");
+    // The ends of the buckets that 50 and 250 ms are in.
+    let wanted = "p50=50069.503,p99=250609.663,p99.9=250609.663";
+    assert_eq!(field(&text, "latency_percentiles_usec_debug"), wanted);
+    run.run("config set latency-tracking-info-percentiles \"0 100 33.125\"");
+    let text = info(&mut run, "latencystats");
+    let wanted = "p0=49807.360,p100=250609.663,p33.125=50069.503";
+    assert_eq!(field(&text, "latency_percentiles_usec_debug"), wanted);
+    run.instance.server.phases.begin(1_000_000, 0);
+    run.instance.server.phases.end(Phase::Execute, 3_500_000);
+    run.instance.server.phases.finish(7);
+    let text = info(&mut run, "loop debug stats");
+    let wanted = "count=1,usec=2500,p0=2490.368,p100=2500.000,p33.125=2500.000,max=2500.000";
+    assert_eq!(field(&text, "loop_execute"), wanted);
+    assert_eq!(field(&text, "eventloop_duration_cmd_sum"), "2500");
+    assert_eq!(field(&text, "eventloop_duration_max"), "2500");
+    assert_eq!(field(&text, "eventloop_cmd_per_cycle_max"), "7");
+    run.run("config set latency-tracking-info-percentiles \"\"");
+    let text = info(&mut run, "loop");
+    assert_eq!(field(&text, "loop_execute"), "count=1,usec=2500,max=2500.000");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::base::glob;
 use crate::server::command::{Command, Group, Keys, flag::*};
 use crate::server::ctx::Ctx;
 use crate::server::error::Error;
+use crate::server::introspect::help;
 use crate::store::View;
 use crate::store::db::Transfer;
 use crate::store::event::class;
@@ -314,7 +315,7 @@ const OBJECT: &[Command] = &[
         since: "6.2.0",
         arity: 2,
         flags: LOADING | STALE,
-        handler: object_help,
+        handler: help,
         ..BASE
     },
     Command {
@@ -608,25 +609,5 @@ fn object_refcount(ctx: &mut Ctx) -> Result<(), Error> {
         Some(_) => ctx.out.int(1),
         None => ctx.out.null(),
     }
-    Ok(())
-}
-
-fn object_help(ctx: &mut Ctx) -> Result<(), Error> {
-    const LINES: &[&str] = &[
-        "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-        "ENCODING <key>",
-        "    Name the form in which the value of <key> is kept.",
-        "FREQ <key>",
-        "    Tell how often <key> is accessed, as the logarithm of a count that decays.",
-        "    Needs an LFU maxmemory policy.",
-        "IDLETIME <key>",
-        "    Tell how many seconds ago <key> was accessed.",
-        "REFCOUNT <key>",
-        "    Tell how many references there are to the value of <key>.",
-        "HELP",
-        "    Print this help.",
-    ];
-    ctx.out.array(LINES.len());
-    LINES.iter().for_each(|line| ctx.out.simple(line));
     Ok(())
 }

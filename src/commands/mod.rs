@@ -15,6 +15,7 @@ pub mod hash;
 pub mod hash_expiry;
 pub mod hyperloglog;
 pub mod keys;
+pub mod latency;
 pub mod list;
 pub mod memory;
 pub mod pubsub;
@@ -69,6 +70,7 @@ pub const FAMILIES: &[&[Command]] = &[
     bitmap::COMMANDS,
     hyperloglog::COMMANDS,
     memory::COMMANDS,
+    latency::COMMANDS,
     slowlog::COMMANDS,
     server::COMMANDS,
     acl::COMMANDS,

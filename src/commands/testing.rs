@@ -11,7 +11,7 @@ use crate::resp::{Args, Reply};
 use crate::server::Instance;
 use crate::server::client::{Client, Closing};
 use crate::server::command::CommandTable;
-use crate::server::config::Config;
+use crate::server::config::{Allowed, Config};
 use crate::server::ctx::{Ctx, Origin, Propagation};
 use crate::server::effects::Effects;
 use crate::server::execute::{Request, execute};
@@ -43,6 +43,12 @@ pub struct Run {
 impl Run {
     pub fn new() -> Run {
         Run::with(Config { appendonly: false, ..Config::default() })
+    }
+
+    /// A server that allows DEBUG, whose SLEEP moves the clock.
+    pub fn debugging() -> Run {
+        let enable_debug_command = Allowed::Yes;
+        Run::with(Config { appendonly: false, enable_debug_command, ..Config::default() })
     }
 
     pub fn with(config: Config) -> Run {

@@ -63,6 +63,10 @@ fn apply(server: &mut Server, keys: &mut Keyspace, name: &str) -> Result<(), Str
         "notify-keyspace-events" => {
             notify::listen(server.config.notify_keyspace_events, keys);
         }
+        "latency-tracking" | "latency-monitor-threshold" | "slowlog-log-slower-than" => {
+            server.stats.configure(&server.config);
+        }
+        "slowlog-max-len" => server.slowlog.keep_most(server.config.slowlog_max_len),
         "appendonly" => return turn_log_on_or_off(server, keys),
         "save" | "stop-writes-on-bgsave-error" => snapshot::update_gate(server),
         "appendfsync" => server.log.set_fsync(server.config.appendfsync),
@@ -90,7 +94,8 @@ fn turn_log_on_or_off(server: &mut Server, keys: &mut Keyspace) -> Result<(), St
         return Ok(());
     }
     // As it is configured by now, and not when the server started.
-    let options = server_log::options(&server.config, former.files.clone(), former.waker.clone());
+    let (files, waker) = (former.files.clone(), former.waker.clone());
+    let options = server_log::options(&server.config, files, waker, server.clock.clone());
     let manifest = snapshot::write_base(server, keys, &options)?;
     server.effects.forget_selection();
     server.log.start(&options, manifest)?;

@@ -179,6 +179,7 @@ fn run(
     out: &mut Reply,
 ) -> bool {
     let start = out.len();
+    let began_ns = server.last_ns;
     let client = &mut server.clients[client_key];
     let db = client.db;
     client.last_command = &entry.full_name;
@@ -223,23 +224,41 @@ fn run(
             tracking::end_command(&mut server.clients[client_key], origin, Some(entry));
         }
     }
-    let ns = server.advance_clock(keys, origin);
+    let ns = server.advance_clock(keys, origin, began_ns);
     if waits {
         // It counts when it has its reply.
         return true;
     }
-    let stats = &mut server.stats;
-    stats.total_commands += 1;
-    let counts = &mut stats.commands[entry.id];
-    counts.calls += 1;
-    counts.ns += ns;
-    let slower_than = server.config.slowlog_log_slower_than;
-    if ns / 1000 >= slower_than as u64 && !entry.command.has(flag::SKIP_SLOWLOG) {
+    if origin == Origin::File {
+        // It was counted when a client sent it.
+        return false;
+    }
+    server.stats.count_call(entry.id, ns);
+    if ns >= server.stats.slow_ns {
+        tell_slow(server, keys, client_key, entry, args, ns);
+    }
+    false
+}
+
+/// Remembers a command that took long, as far as the slow log and the latency monitor want it.
+#[cold]
+fn tell_slow(
+    server: &mut Server,
+    keys: &Keyspace,
+    client_key: usize,
+    entry: &Entry,
+    args: Args<'_>,
+    ns: u64,
+) {
+    let fast = entry.command.has(flag::FAST);
+    server.monitor(if fast { "fast-command" } else { "command" }, ns, keys.now_ms);
+    let slower_than = u64::try_from(server.config.slowlog_log_slower_than);
+    let slow = slower_than.is_ok_and(|slower_than| ns / 1000 >= slower_than);
+    if slow && !entry.command.has(flag::SKIP_SLOWLOG) {
         let client = &server.clients[client_key];
         let most = server.config.slowlog_max_len;
         server.slowlog.add(entry, args, ns / 1000, keys.now_ms / 1000, client, most);
     }
-    false
 }
 
 /// A command under its own name, where `rename-command` gave it another: what is written down

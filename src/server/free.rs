@@ -1,5 +1,5 @@
 //! Frees large values in a thread of its own: giving back millions of blocks takes longer than
-//! any client should wait.
+//! any client should wait, and so does giving memory back to the system.
 
 use super::process;
 use crate::store::db::Garbage;
@@ -8,9 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 
+enum Work {
+    Free(Garbage),
+    GiveBack,
+}
+
 /// What hands garbage to the thread.
 pub struct Free {
-    sender: Option<Sender<Garbage>>,
+    sender: Option<Sender<Work>>,
     pending: Arc<AtomicUsize>,
     freed: Arc<AtomicUsize>,
 }
@@ -23,13 +28,17 @@ impl Default for Free {
 
 impl Free {
     pub fn new() -> Free {
-        let (sender, receiver) = channel::<Garbage>();
+        let (sender, receiver) = channel::<Work>();
         let pending = Arc::new(AtomicUsize::new(0));
         let freed = Arc::new(AtomicUsize::new(0));
         let (counter, freed_counter) = (pending.clone(), freed.clone());
         let work = move || {
             process::yield_to_others();
-            for garbage in receiver {
+            for work in receiver {
+                let Work::Free(garbage) = work else {
+                    process::give_memory_back();
+                    continue;
+                };
                 let count = garbage.count();
                 drop(garbage);
                 freed_counter.fetch_add(count, Ordering::Relaxed);
@@ -54,7 +63,16 @@ impl Free {
         if let Some(sender) = &self.sender {
             self.pending.fetch_add(garbage.count(), Ordering::Relaxed);
             // If the thread is gone, what could not be sent is freed here.
-            let _ = sender.send(garbage);
+            let _ = sender.send(Work::Free(garbage));
+        }
+    }
+
+    /// Gives freed memory back to the system, soon.
+    pub fn give_back(&self) {
+        match &self.sender {
+            // If the thread is gone, there is nobody to do it without making clients wait.
+            Some(sender) => drop(sender.send(Work::GiveBack)),
+            None => process::give_memory_back(),
         }
     }
 

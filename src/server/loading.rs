@@ -214,6 +214,7 @@ fn run_one(
     let request = Request { args, entry: Some(entry), verbatim: None };
     execute(server, keys, Origin::File, client_key, request, out);
     let is_error = out.as_bytes().starts_with(b"-");
+    server.stats.unexpected_errors += u64::from(is_error);
     out.truncate(0);
     if is_error && !entry.command.has(flag::WRITE) {
         // A SELECT, for want of others in such a file: what follows would overwrite keys of the

@@ -5,7 +5,8 @@ use super::config::{AppendFsync, Config};
 use super::ctx::{Ctx, Propagation};
 use super::error::Error;
 use super::loading::{self, Source};
-use crate::persist::aof::{Aof, Fsync, Loader, Manifest, Numbers, Options, Rewrite, Waker};
+use crate::base::clock::Clock;
+use crate::persist::aof::{Aof, Delays, Fsync, Loader, Manifest, Numbers, Options, Rewrite, Waker};
 use crate::persist::files::{Files, RealFiles};
 use crate::persist::rdb;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ pub struct Log {
 }
 
 /// The options of the append-only file, as configured. `files` is how the disk is reached.
-pub fn options(config: &Config, files: Arc<dyn Files>, waker: Waker) -> Options {
+pub fn options(config: &Config, files: Arc<dyn Files>, waker: Waker, clock: Clock) -> Options {
     let ring_dir = &config.aof_ring_dir;
     Options {
         dirname: (&config.appenddirname).into(),
@@ -35,6 +36,7 @@ pub fn options(config: &Config, files: Arc<dyn Files>, waker: Waker) -> Options 
         first_base: Some(config.dir.join(&config.dbfilename)),
         rdb: rdb_options(config),
         ring_dir: (!ring_dir.is_empty()).then(|| ring_dir.into()),
+        clock,
         ..Options::new(config.dir.clone(), files, waker)
     }
 }
@@ -108,10 +110,14 @@ impl Log {
 
     /// To be called between two clients' turns: see [`Aof::commit_early`].
     #[inline]
-    pub fn commit_early(&mut self) {
-        if let Some(aof) = &mut self.aof {
-            aof.commit_early();
-        }
+    pub fn commit_early(&mut self) -> bool {
+        self.aof.as_mut().is_some_and(Aof::commit_early)
+    }
+
+    /// Whether there is anything to commit.
+    #[inline]
+    pub fn has_uncommitted(&self) -> bool {
+        self.aof.as_ref().is_some_and(Aof::has_uncommitted)
     }
 
     /// Ends a tick's changes; returns the offset that must be acknowledged before their replies.
@@ -153,6 +159,11 @@ impl Log {
         }
     }
 
+    /// What the log thread has waited for the disk, at most, since this was asked last.
+    pub fn take_delays(&mut self) -> Delays {
+        self.aof.as_ref().map_or(Delays::default(), Aof::take_delays)
+    }
+
     pub fn set_fsync(&mut self, fsync: AppendFsync) {
         if let Some(aof) = &mut self.aof {
             aof.set_fsync(policy(fsync));
@@ -179,6 +190,13 @@ impl Log {
     pub fn set_flush_sleep(&mut self, sleep: std::time::Duration) {
         if let Some(aof) = &mut self.aof {
             aof.set_flush_sleep(sleep);
+        }
+    }
+
+    /// Counts delayed fsyncs from 0 again.
+    pub fn forget_delays(&mut self) {
+        if let Some(aof) = &mut self.aof {
+            aof.forget_delays();
         }
     }
 

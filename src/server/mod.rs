@@ -20,12 +20,15 @@ pub mod identity;
 pub mod info;
 pub mod introspect;
 pub mod keys;
+pub mod latency;
 pub mod listeners;
 pub mod loading;
 pub mod log;
 pub mod logging;
 pub mod login;
+pub mod memory;
 pub mod notify;
+pub mod phases;
 pub mod process;
 pub mod pubsub;
 pub mod redact;
@@ -50,9 +53,11 @@ use ctx::Origin;
 use effects::Effects;
 use free::Free;
 use identity::Identity;
+use latency::Latency;
 use listeners::Listeners;
 use loading::LoadingInfo;
 use log::Log;
+use phases::{Phase, Phases};
 use pubsub::PubSub;
 use slab::Slab;
 use slowlog::Slowlog;
@@ -80,6 +85,10 @@ pub struct Server {
     /// Who there is, and what they may do.
     pub acl: Acl,
     pub stats: Stats,
+    /// What the loop spends its time on.
+    pub phases: Phases,
+    /// What took long.
+    pub latency: Latency,
     pub effects: Effects,
     /// Clients that wait for keys.
     pub blocking: Blocking,
@@ -120,6 +129,8 @@ pub struct Server {
     last_ns: u64,
     base_ms: i64,
     base_ns: u64,
+    /// When the next millisecond begins.
+    next_ms_ns: u64,
 }
 
 /// Parts of the server that tests stand still.
@@ -162,7 +173,9 @@ impl Instance {
         login::set_default_password(&mut acl, &config.requirepass, commands);
         let server = Server {
             acl,
-            stats: Stats::new(commands.ids()),
+            stats: Stats::new(commands.ids(), &config),
+            phases: Phases::default(),
+            latency: Latency::default(),
             config,
             commands,
             clients: Slab::new(),
@@ -192,6 +205,7 @@ impl Instance {
             last_ns: clock.monotonic_ns(),
             base_ms: now_ms,
             base_ns: clock.monotonic_ns(),
+            next_ms_ns: clock.monotonic_ns(),
             clock,
         };
         Instance { server, keys }
@@ -203,27 +217,79 @@ impl Instance {
         server.base_ms = server.clock.unix_ms();
         server.base_ns = server.clock.monotonic_ns();
         server.last_ns = server.base_ns;
+        server.next_ms_ns = server.base_ns + 1_000_000;
         keys.set_now(server.base_ms);
+    }
+
+    /// At the end of a tick: phases that took long are remembered.
+    fn end_phases(&mut self) {
+        let Instance { server, keys } = self;
+        let tick_ns = server.phases.finish(server.stats.total_commands);
+        let threshold_ms = server.config.latency_monitor_threshold;
+        if threshold_ms > 0 && tick_ns / 1_000_000 >= threshold_ms {
+            server.monitor_phases(keys.now_ms);
+        }
     }
 }
 
 impl Server {
-    /// Reads the clock after a command: returns the nanoseconds it took, and moves the time that
-    /// the next command sees.
+    /// Reads the clock after a command that began at `began_ns`: returns the nanoseconds it took,
+    /// and moves the time that the next command sees.
     #[inline]
-    fn advance_clock(&mut self, keys: &mut Keyspace, origin: Origin) -> u64 {
+    fn advance_clock(&mut self, keys: &mut Keyspace, origin: Origin, began_ns: u64) -> u64 {
         let now = self.clock.monotonic_ns();
-        let took = now.saturating_sub(self.last_ns);
+        let took = now.saturating_sub(began_ns);
         self.last_ns = now;
         if origin == Origin::Exec {
             // Time stands still within a transaction.
             return took;
         }
-        let now_ms = self.base_ms + (now.saturating_sub(self.base_ns) / 1_000_000) as i64;
-        if now_ms != keys.now_ms {
-            keys.set_now(now_ms);
+        if now >= self.next_ms_ns {
+            self.advance_time(keys, now);
         }
         took
+    }
+
+    /// Another millisecond of the tick's time has begun.
+    #[cold]
+    fn advance_time(&mut self, keys: &mut Keyspace, now_ns: u64) {
+        let passed_ms = now_ns.saturating_sub(self.base_ns) / 1_000_000;
+        self.next_ms_ns = self.base_ns + (passed_ms + 1) * 1_000_000;
+        keys.set_now(self.base_ms + passed_ms as i64);
+    }
+
+    /// Reads the clock where a phase of the loop's work ends.
+    fn end_phase(&mut self, phase: Phase) {
+        self.last_ns = self.clock.monotonic_ns();
+        self.phases.end(phase, self.last_ns);
+    }
+
+    /// The same where the clock was read last: commands do that when they end.
+    fn end_phase_there(&mut self, phase: Phase) {
+        self.phases.end(phase, self.last_ns);
+    }
+
+    /// Notes that something took long, if it is as long as the latency monitor wants to know.
+    pub fn monitor(&mut self, event: &'static str, took_ns: u64, now_ms: i64) {
+        let took_ms = took_ns / 1_000_000;
+        let threshold_ms = self.config.latency_monitor_threshold;
+        if threshold_ms > 0 && took_ms >= threshold_ms {
+            self.latency.add(event, took_ms, now_ms / 1000);
+        }
+    }
+
+    #[cold]
+    fn monitor_phases(&mut self, now_ms: i64) {
+        let took: Vec<(Phase, u64)> = self.phases.of_tick().collect();
+        took.into_iter().for_each(|(phase, ns)| self.monitor(phase.event(), ns, now_ms));
+    }
+
+    /// The log thread's waits for the disk, under Redis's names where it has one.
+    fn monitor_disk(&mut self, now_ms: i64) {
+        let delays = self.log.take_delays();
+        self.monitor("aof-write", delays.write_ns, now_ms);
+        self.monitor("aof-fsync-always", delays.awaited_sync_ns, now_ms);
+        self.monitor("aof-fsync", delays.sync_ns, now_ms);
     }
 
     /// Records keys that expired without a command that changes anything.

@@ -3,7 +3,7 @@
 //! commands, clients or data.
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, CString, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::fs;
 use std::io;
 use std::mem::MaybeUninit;
@@ -118,6 +118,15 @@ pub fn memory() -> Memory {
     let (resident, of_files) = (pages.nth(1).unwrap_or(0), pages.next().unwrap_or(0));
     let page = page_size();
     Memory { resident: resident * page, anonymous: resident.saturating_sub(of_files) * page }
+}
+
+/// What of the process the system has swapped out, in bytes; 0 where it does not tell.
+pub fn swapped_memory() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    // In kB (man 5 proc).
+    let line = status.lines().find_map(|line| line.strip_prefix("VmSwap:"));
+    let kilobytes = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse().ok());
+    kilobytes.unwrap_or(0) * 1024
 }
 
 /// The most that was ever resident, in bytes.
@@ -336,16 +345,52 @@ pub fn crash() -> ! {
 unsafe extern "C" {
     /// Of the allocator, mimalloc: gives back what is free, with `force` at once.
     fn mi_collect(force: bool);
+    /// 30302 for 3.3.2.
+    fn mi_version() -> c_int;
+    /// Tells what it counts, in pieces of text that end with a zero byte.
+    fn mi_stats_print_out(write: extern "C" fn(*const c_char, *mut c_void), to: *mut c_void);
 }
 
 /// Gives memory that was freed back to the system, which the allocator puts off until it has more
-/// to do. Takes long where there is much.
+/// to do. Takes long where there is much; not to be called by the thread that has allocated it,
+/// as the allocator would then go through all that is still in use.
 pub fn give_memory_back() {
+    // The allocator does nothing for a thread that has never allocated anything.
+    drop(std::hint::black_box(Box::new(0)));
     #[cfg(not(miri))]
     // SAFETY: may be called by any thread at any time.
     unsafe {
         mi_collect(true)
     };
+}
+
+/// The allocator's name and version.
+pub fn allocator() -> String {
+    #[cfg(not(miri))]
+    // SAFETY: returns a number.
+    let version = unsafe { mi_version() };
+    #[cfg(miri)]
+    let version = 0;
+    format!("mimalloc-{}.{}.{}", version / 10000, version / 100 % 100, version % 100)
+}
+
+/// What the allocator tells of itself, in its own words.
+pub fn allocator_statistics() -> String {
+    let mut text = Vec::<u8>::new();
+    #[cfg(not(miri))]
+    // SAFETY: the function gets what it expects, and is not kept.
+    unsafe {
+        mi_stats_print_out(append_text, (&raw mut text).cast())
+    };
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+#[cfg(not(miri))]
+extern "C" fn append_text(piece: *const c_char, text: *mut c_void) {
+    // SAFETY: `text` is the vector that `allocator_statistics` has lent, and nobody else uses it
+    // meanwhile; pieces end with a zero byte.
+    let (text, piece) = unsafe { (&mut *text.cast::<Vec<u8>>(), CStr::from_ptr(piece)) };
+    text.extend_from_slice(piece.to_bytes());
 }
 
 /// Lets other threads come first where there are not enough processors for all: the calling thread

@@ -65,6 +65,11 @@ impl Slowlog {
         };
         self.next_id += 1;
         self.entries.push_front(slow);
+        self.keep_most(most);
+    }
+
+    /// The oldest go if there are more than `most`.
+    pub fn keep_most(&mut self, most: u64) {
         self.entries.truncate(usize::try_from(most).unwrap_or(usize::MAX));
     }
 }

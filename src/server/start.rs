@@ -124,7 +124,7 @@ pub fn prepare(
         let _ = waker.wake();
     });
     let server = &mut eventloop.instance_mut().server;
-    let options = server_log::options(&server.config, files, wake);
+    let options = server_log::options(&server.config, files, wake, server.clock.clone());
     server.log_options = Some(options.clone());
     if server.config.appendonly {
         load(&mut eventloop, &options)?;

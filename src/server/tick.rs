@@ -11,12 +11,13 @@ use super::command::Entry;
 use super::ctx::Origin;
 use super::execute::{Request, execute};
 use super::listeners::FIRST_TOKEN;
-use super::stats::Stats;
+use super::phases::Phase;
 use super::{Instance, Shutdown, connections, gate, notify, snapshot};
 use crate::net::conn::{Conn, Input, Pool, READ_SIZE};
 use crate::net::stream::Stream;
 use crate::resp::parse::{self, Limits, Parsed, ProtocolError, Span};
 use crate::resp::{Args, Reply};
+use crate::store::Keyspace;
 use crate::types::Ahead;
 use log::{debug, info, warn};
 use mio::event::Event;
@@ -41,8 +42,8 @@ const LARGE_READ: usize = 1024 * 1024;
 const CRON_MS: u64 = 100;
 /// Clients are looked at in so many parts, one each time.
 const CRON_PARTS: usize = 10;
-/// Time for keys that are due, in a tick that has other work too, in microseconds.
-const EXPIRY_US: u64 = 500;
+/// Time for keys that are due, in a tick that has other work too, in nanoseconds.
+const EXPIRY_NS: u64 = 500_000;
 
 const WAKER: Token = Token(usize::MAX);
 const SIGNALS: Token = Token(usize::MAX - 1);
@@ -193,6 +194,8 @@ impl EventLoop {
             other => other?,
         }
         self.instance.read_clocks();
+        let server = &mut self.instance.server;
+        server.phases.begin(server.last_ns, server.stats.total_commands);
         for event in events.iter() {
             self.on_event(event);
         }
@@ -200,6 +203,7 @@ impl EventLoop {
         self.go_on_with_snapshot();
         self.on_time();
         self.end_tick();
+        self.instance.end_phases();
         self.shut_down_if_asked();
         Ok(())
     }
@@ -269,7 +273,9 @@ impl EventLoop {
         loop {
             match self.instance.server.listeners.accept(index) {
                 Ok(stream) => self.welcome(stream),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    return self.instance.server.end_phase(Phase::Accept);
+                }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(e) => {
@@ -383,6 +389,7 @@ impl EventLoop {
                     self.close(key, Closing::Now);
                 }
             }
+            self.instance.server.end_phase(Phase::Read);
         }
         let used = self.execute_input(key, &mut input, filled);
         self.put_input(key, input, used, filled, is_shared);
@@ -435,9 +442,14 @@ impl EventLoop {
         batch.commands.clear();
         batch.spans.clear();
         self.batch = batch;
-        self.instance.server.log.commit_early();
+        let server = &mut self.instance.server;
+        server.end_phase_there(Phase::Execute);
+        if server.log.commit_early() {
+            server.end_phase(Phase::Aof);
+        }
         if self.has_messages() {
             self.deliver_messages(Some(key));
+            self.instance.server.end_phase(Phase::Deliver);
         }
         self.put_own_messages(&mut out);
         let output = out.into_buf();
@@ -651,28 +663,20 @@ impl EventLoop {
 
     /// What is due by the clock: keys that expire, and the periodic work.
     fn on_time(&mut self) {
-        let Instance { server, keys } = &mut self.instance;
-        self.expiry_behind = false;
-        if keys.expiry_enabled && server.switches.active_expire {
-            let began = server.clock.monotonic_us();
-            let clock = &server.clock;
-            self.expiry_behind =
-                keys.expire_due(|| clock.monotonic_us().saturating_sub(began) > EXPIRY_US);
-        }
-        if !keys.expired_untold.is_empty() {
-            server.tell_expired(keys);
-        }
+        self.expire_keys();
         let monotonic_ms = self.monotonic_ms();
         if monotonic_ms >= self.next_cron_ms {
             self.next_cron_ms = monotonic_ms + CRON_MS;
             if self.instance.server.switches.cron {
                 self.cron();
             }
+            self.instance.server.end_phase(Phase::Cron);
         }
         if monotonic_ms >= self.next_second_ms {
             self.next_second_ms = monotonic_ms + 1000;
             self.instance.server.log.every_second();
             self.on_log_progress();
+            self.instance.server.end_phase(Phase::Cron);
         }
         self.end_overdue_waits();
         self.settle_tracking();
@@ -685,18 +689,36 @@ impl EventLoop {
         }
     }
 
+    /// Keys that are due go, as far as there is time.
+    fn expire_keys(&mut self) {
+        let Instance { server, keys } = &mut self.instance;
+        self.expiry_behind = false;
+        server.end_phase(Phase::Other);
+        if keys.expiry_enabled && server.switches.active_expire {
+            let gone = |keys: &Keyspace| keys.expired + keys.expired_fields;
+            let (gone_before, began_ns) = (gone(keys), server.last_ns);
+            let clock = &server.clock;
+            let out_of_time = || clock.monotonic_ns().saturating_sub(began_ns) > EXPIRY_NS;
+            self.expiry_behind = keys.expire_due(out_of_time);
+            if gone(keys) != gone_before {
+                server.end_phase(Phase::Expire);
+            }
+        }
+        if !keys.expired_untold.is_empty() {
+            server.tell_expired(keys);
+        }
+    }
+
     fn cron(&mut self) {
         if std::mem::take(&mut self.accept_again) {
             self.instance.server.listeners.indexes().for_each(|index| self.accept(index));
         }
         self.cron_count += 1;
-        let monotonic_ms = self.monotonic_ms() as i64;
+        let monotonic_ms = self.monotonic_ms();
         let Instance { server, keys } = &mut self.instance;
         let now_ms = keys.now_ms;
-        let Stats { total_commands, bytes_in, bytes_out, .. } = server.stats;
-        server.stats.command_rate.sample(total_commands, monotonic_ms);
-        server.stats.input_rate.sample(bytes_in, monotonic_ms);
-        server.stats.output_rate.sample(bytes_out, monotonic_ms);
+        server.stats.sample_rates(server.phases.ticks(), monotonic_ms);
+        server.monitor_disk(now_ms);
         snapshot::begin_what_is_due(server, keys);
         let memory = super::process::memory().anonymous;
         server.stats.peak_memory = server.stats.peak_memory.max(memory);
@@ -730,7 +752,12 @@ impl EventLoop {
         if self.instance.server.tracking.has_broadcasts() {
             self.broadcast_changes();
         }
-        let offset = self.instance.server.log.commit();
+        let server = &mut self.instance.server;
+        let commits = server.log.has_uncommitted();
+        let offset = server.log.commit();
+        if commits {
+            server.end_phase(Phase::Aof);
+        }
         snapshot::switch_increment(&mut self.instance.server, &mut self.instance.keys);
         let acknowledged = self.instance.server.log.acknowledged();
         for key in std::mem::take(&mut self.instance.server.doomed) {
@@ -739,6 +766,7 @@ impl EventLoop {
             }
         }
         let mut list = std::mem::take(&mut self.with_output);
+        let writes = !list.is_empty();
         for key in list.drain(..) {
             let Some(client) = self.instance.server.clients.get_mut(key) else { continue };
             client.has_output = false;
@@ -752,6 +780,9 @@ impl EventLoop {
             }
             client.parked = None;
             self.send(key);
+        }
+        if writes {
+            self.instance.server.end_phase(Phase::Write);
         }
         // What was marked meanwhile is for the next tick.
         if self.with_output.is_empty() {
@@ -888,25 +919,4 @@ impl EventLoop {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::clock::Clock;
-    use crate::server::command::CommandTable;
-    use crate::server::config::Config;
-
-    #[test]
-    fn periodic_work_goes_on_when_the_clock_is_set_back() {
-        let clock = Clock::manual(1_700_000_000_000);
-        let config = Config { appendonly: false, ..Config::default() };
-        let instance = Instance::new(config, CommandTable::new(&[]), clock.clone());
-        let mut eventloop = EventLoop::new(instance).unwrap();
-        eventloop.tick_while_loading().unwrap();
-        let (crons, second_ms) = (eventloop.cron_count, eventloop.next_second_ms);
-        clock.set_unix_ms(1_600_000_000_000);
-        clock.advance(1000);
-        eventloop.tick_while_loading().unwrap();
-        assert_eq!(eventloop.cron_count, crons + 1);
-        assert_eq!(eventloop.next_second_ms, second_ms + 1000);
-        assert_eq!(eventloop.timeout(), Duration::from_millis(CRON_MS));
-    }
-}
+mod tests;

@@ -93,6 +93,12 @@ impl Wheel {
         self.len == 0
     }
 
+    /// Bytes of its slots and entries.
+    pub fn memory(&self) -> usize {
+        let slots = self.levels.iter().map(|level| level.slots.len()).sum::<usize>();
+        slots * size_of::<Slot>() + self.len * size_of::<u64>()
+    }
+
     fn level_of(&self, time: Time) -> usize {
         if time < self.elapsed {
             return OVERDUE;

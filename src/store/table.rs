@@ -103,6 +103,16 @@ impl Records {
         self.table.capacity()
     }
 
+    /// Bytes of the table by which records are found.
+    pub fn table_memory(&self) -> usize {
+        self.capacity() * size_of::<u64>()
+    }
+
+    /// Bytes of what knows when records, and fields of hashes, expire.
+    pub fn expiry_memory(&self) -> usize {
+        self.wheel.memory() + self.fields.len() * size_of::<(i64, u64)>()
+    }
+
     #[inline]
     pub fn hash(&self, key: &[u8]) -> u64 {
         self.seed.hash(key)

@@ -410,7 +410,7 @@ fn objects() {
              some time to adjust.",
         ),
     ]);
-    assert!(run.run("object help").starts_with("*12\r\n+OBJECT <subcommand> [<arg>"));
+    assert!(run.run("object help").starts_with("*11\r\n+OBJECT <subcommand> [<arg>"));
     run.check(&[
         ("config set maxmemory-policy allkeys-lfu", "+OK"),
         (

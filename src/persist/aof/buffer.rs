@@ -16,7 +16,7 @@ use std::time::Duration;
 use log::{info, warn};
 
 use super::format::{ANCHOR_MAX, Anchor};
-use super::log::{Effort, Fsync, Log, Shared};
+use super::log::{Delays, Effort, Fsync, Log, Shared};
 use super::manifest::Manifest;
 use super::ring::{self, Place, Reader, Writer};
 use super::{Options, Rewrite};
@@ -101,7 +101,7 @@ impl Aof {
         if let Some(incr) = manifest.incrs.last() {
             shared.announce(incr.seq, Manifest::path(&dir, incr));
         }
-        let thread = spawn(shared.clone(), reader, options.files.clone())
+        let thread = spawn(shared.clone(), reader, options)
             .map_err(|e| format!("Can't start the AOF's log thread: {}", reason(&e)))?;
         Ok(Aof {
             buffer: Vec::new(),
@@ -134,7 +134,7 @@ impl Aof {
     /// `acknowledged` says; look at that afterwards. Returns the logical end of all committed
     /// bytes. Call it also when woken: it moves what has queued, and asks for the next wake-up.
     pub fn commit(&mut self) -> u64 {
-        if !self.buffer.is_empty() || self.queue_start < self.queue.len() {
+        if self.has_uncommitted() {
             self.commit_bytes();
         }
         // Asked for anew each time: the last wake-up may have been for less than is waited for.
@@ -147,12 +147,20 @@ impl Aof {
 
     /// Moves what is in the buffer on already before the end of the tick, if it is much: while it
     /// is in the processor's cache that costs least. What is in the buffer must be whole: a crash
-    /// from now on keeps it.
+    /// from now on keeps it. True if it was much.
     #[inline]
-    pub fn commit_early(&mut self) {
-        if self.buffer.len() >= EARLY {
+    pub fn commit_early(&mut self) -> bool {
+        let much = self.buffer.len() >= EARLY;
+        if much {
             self.commit_bytes();
         }
+        much
+    }
+
+    /// Whether `commit` has anything to move.
+    #[inline]
+    pub fn has_uncommitted(&self) -> bool {
+        !self.buffer.is_empty() || self.queue_start < self.queue.len()
     }
 
     fn commit_bytes(&mut self) {
@@ -243,6 +251,16 @@ impl Aof {
             self.shared.request(Effort::Policy);
             self.shared.await_progress();
         }
+    }
+
+    /// Counts delayed fsyncs from 0 again.
+    pub fn forget_delays(&mut self) {
+        self.delayed_fsync = 0;
+    }
+
+    /// The longest waits for the disk since this was asked last.
+    pub fn take_delays(&self) -> Delays {
+        self.shared.take_delays()
     }
 
     /// DEBUG AOF-FLUSH-SLEEP: waits before each write to the file.
@@ -387,8 +405,8 @@ impl Drop for Aof {
     }
 }
 
-fn spawn(shared: Arc<Shared>, reader: Reader, files: Arc<dyn Files>) -> io::Result<JoinHandle<()>> {
-    let log = Log::new(shared, reader, files);
+fn spawn(shared: Arc<Shared>, reader: Reader, options: &Options) -> io::Result<JoinHandle<()>> {
+    let log = Log::new(shared, reader, options.files.clone(), options.clock.clone());
     std::thread::Builder::new().name("aof-log".to_string()).spawn(move || log.run())
 }
 

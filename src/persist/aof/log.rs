@@ -18,6 +18,7 @@ use std::time::Duration;
 use log::warn;
 
 use super::ring::{Chunk, Reader};
+use crate::base::clock::Clock;
 use crate::persist::files::{FileHandle, Files, Open, reason};
 
 /// One write takes about so much; also what a retry has to hold in memory.
@@ -47,6 +48,16 @@ pub enum Effort {
     Sync,
 }
 
+/// The longest that something at the disk took, in nanoseconds; 0 if nothing was done there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Delays {
+    pub write_ns: u64,
+    /// An fsync under `everysec`, for which nobody waits.
+    pub sync_ns: u64,
+    /// An fsync under `always`, for which replies wait.
+    pub awaited_sync_ns: u64,
+}
+
 /// Wakes the event loop, from any thread.
 pub type Waker = Arc<dyn Fn() + Send + Sync>;
 
@@ -67,6 +78,10 @@ pub struct Shared {
     syncing: AtomicBool,
     /// Waited before each write: DEBUG AOF-FLUSH-SLEEP. Microseconds.
     sleep_us: AtomicU64,
+    /// See [`Delays`], since they were asked for last.
+    write_ns: AtomicU64,
+    sync_ns: AtomicU64,
+    awaited_sync_ns: AtomicU64,
     waker: Waker,
 }
 
@@ -97,6 +112,9 @@ impl Shared {
             awaited: AtomicBool::new(false),
             syncing: AtomicBool::new(false),
             sleep_us: AtomicU64::new(0),
+            write_ns: AtomicU64::new(0),
+            sync_ns: AtomicU64::new(0),
+            awaited_sync_ns: AtomicU64::new(0),
             waker,
         }
     }
@@ -120,6 +138,14 @@ impl Shared {
     pub fn set_sleep(&self, sleep: Duration) {
         let us = u64::try_from(sleep.as_micros()).unwrap_or(u64::MAX);
         self.sleep_us.store(us, Ordering::Relaxed);
+    }
+
+    /// The longest waits for the disk since this was asked last.
+    pub fn take_delays(&self) -> Delays {
+        let [write_ns, sync_ns, awaited_sync_ns] =
+            [&self.write_ns, &self.sync_ns, &self.awaited_sync_ns]
+                .map(|longest| longest.swap(0, Ordering::Relaxed));
+        Delays { write_ns, sync_ns, awaited_sync_ns }
     }
 
     pub fn written(&self) -> u64 {
@@ -204,6 +230,7 @@ pub struct Log {
     shared: Arc<Shared>,
     reader: Reader,
     files: Arc<dyn Files>,
+    clock: Clock,
     /// The sequence number of the file written to last.
     seq: Option<i64>,
     /// That file. None after a failure: to be opened again.
@@ -213,8 +240,8 @@ pub struct Log {
 }
 
 impl Log {
-    pub fn new(shared: Arc<Shared>, reader: Reader, files: Arc<dyn Files>) -> Log {
-        Log { shared, reader, files, seq: None, file: None, bytes: Vec::new() }
+    pub fn new(shared: Arc<Shared>, reader: Reader, files: Arc<dyn Files>, clock: Clock) -> Log {
+        Log { shared, reader, files, clock, seq: None, file: None, bytes: Vec::new() }
     }
 
     /// Works off requests until told to stop.
@@ -285,6 +312,7 @@ impl Log {
     fn write_some(&mut self) -> io::Result<()> {
         self.bytes.clear();
         let Some(chunk) = self.reader.read(&mut self.bytes, WRITE_SIZE)? else { return Ok(()) };
+        let began_ns = self.clock.monotonic_ns();
         let sleep_us = self.shared.sleep_us.load(Ordering::Relaxed);
         if sleep_us > 0 {
             std::thread::sleep(Duration::from_micros(sleep_us));
@@ -292,6 +320,7 @@ impl Log {
         let bytes = std::mem::take(&mut self.bytes);
         let result = self.write(&chunk, &bytes);
         self.bytes = bytes;
+        self.note_delay(&self.shared.write_ns, began_ns);
         result?;
         self.shared.written.fetch_max(chunk.end, Ordering::SeqCst);
         if self.shared.fsync() == Fsync::No {
@@ -301,6 +330,11 @@ impl Log {
             self.shared.progress();
         }
         Ok(())
+    }
+
+    fn note_delay(&self, longest_ns: &AtomicU64, began_ns: u64) {
+        let took_ns = self.clock.monotonic_ns() - began_ns;
+        longest_ns.fetch_max(took_ns, Ordering::Relaxed);
     }
 
     fn write(&mut self, chunk: &Chunk, bytes: &[u8]) -> io::Result<()> {
@@ -347,10 +381,14 @@ impl Log {
     fn sync(&mut self) -> io::Result<()> {
         let position = self.reader.position();
         let shared = self.shared.clone();
+        let began_ns = self.clock.monotonic_ns();
         let file = self.reopen()?;
         shared.syncing.store(true, Ordering::Relaxed);
         let result = file.sync_data();
         shared.syncing.store(false, Ordering::Relaxed);
+        let awaited = shared.fsync() == Fsync::Always;
+        let longest_ns = if awaited { &shared.awaited_sync_ns } else { &shared.sync_ns };
+        self.note_delay(longest_ns, began_ns);
         result?;
         shared.synced.store(position, Ordering::SeqCst);
         self.reader.release(position);

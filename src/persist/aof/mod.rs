@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::base::clock::Clock;
 use crate::persist::files::{Files, reason};
 use crate::persist::rdb;
 
@@ -33,14 +34,14 @@ mod ring;
 
 pub use buffer::{Aof, Numbers};
 pub use load::{LoadError, Loader, Progress, Step};
-pub use log::{Fsync, Waker};
+pub use log::{Delays, Fsync, Waker};
 pub use manifest::Manifest;
 pub use rewrite::Rewrite;
 
 /// The ring's size unless configured otherwise. Bytes.
 pub const DEFAULT_RING_SIZE: u64 = 32 << 20;
 
-/// Where the AOF is and how it is kept; each field but the last three is a directive.
+/// Where the AOF is and how it is kept; each field but `dir` and the last three is a directive.
 #[derive(Clone)]
 pub struct Options {
     /// `dir`: the server's directory.
@@ -68,6 +69,8 @@ pub struct Options {
     pub first_base: Option<PathBuf>,
     /// How a base in RDB format is read.
     pub rdb: rdb::Options,
+    /// By which the log thread measures how long the disk takes.
+    pub clock: Clock,
 }
 
 impl Options {
@@ -87,6 +90,7 @@ impl Options {
             waker,
             first_base: None,
             rdb: rdb::Options::default(),
+            clock: Clock::system(),
         }
     }
 

@@ -511,12 +511,12 @@ group "Events, statistics and scripts";
     "slowlog-max-len" => slowlog_max_len: u64 = 128, number(0, LONG), RUN;
     /// Milliseconds from which on an event is remembered for LATENCY; 0 for none.
     "latency-monitor-threshold" => latency_monitor_threshold: u64 = 0, number(0, LONG),
-        RUN.no_effect();
+        RUN;
     /// Measure each command's latency for INFO and LATENCY HISTOGRAM.
-    "latency-tracking" => latency_tracking: bool = true, Kind::YesNo, RUN.no_effect();
+    "latency-tracking" => latency_tracking: bool = true, Kind::YesNo, RUN;
     /// Percentiles that INFO shows.
     "latency-tracking-info-percentiles" => latency_tracking_info_percentiles: Vec<f64> =
-        vec![50.0, 99.0, 99.9], Kind::Words("percentile [percentile ...]"), RUN.no_effect();
+        vec![50.0, 99.0, 99.9], Kind::Words("percentile [percentile ...]"), RUN;
     /// Milliseconds after which a running script lets others know that the server is busy; 0 for
     /// never.
     "busy-reply-threshold" | "lua-time-limit" => busy_reply_threshold: u64 = 5000,

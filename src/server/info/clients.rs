@@ -2,12 +2,13 @@
 
 use super::{Lines, Source};
 use crate::server::client::Client;
+use crate::server::memory::connected;
 
 pub fn write(lines: &mut Lines, source: Source<'_>) {
     let server = source.server;
-    let input = connected(source).map(input_bytes).max().unwrap_or(0);
-    let output = connected(source).map(output_bytes).max().unwrap_or(0);
-    lines.field("connected_clients", connected(source).count());
+    let input = connected(server).map(input_bytes).max().unwrap_or(0);
+    let output = connected(server).map(output_bytes).max().unwrap_or(0);
+    lines.field("connected_clients", connected(server).count());
     lines.field("cluster_connections", 0);
     lines.field("maxclients", server.config.maxclients);
     lines.field("client_recent_max_input_buffer", input);
@@ -19,15 +20,10 @@ pub fn write(lines: &mut Lines, source: Source<'_>) {
     lines.field("total_blocking_keys_on_nokey", server.blocking.keys_or_removed());
 }
 
-/// The server's own clients do not count.
-pub fn connected(source: Source<'_>) -> impl Iterator<Item = &Client> {
-    source.server.clients.iter().map(|(_, client)| &**client).filter(|client| client.conn.is_some())
-}
-
-pub fn input_bytes(client: &Client) -> usize {
+fn input_bytes(client: &Client) -> usize {
     client.conn.as_ref().map_or(0, |conn| conn.input.capacity())
 }
 
-pub fn output_bytes(client: &Client) -> usize {
+fn output_bytes(client: &Client) -> usize {
     client.conn.as_ref().map_or(0, |conn| conn.output_memory())
 }

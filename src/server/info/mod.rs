@@ -7,8 +7,10 @@
 mod clients;
 mod cpu;
 mod keyspace;
+mod latency;
 mod memory;
 mod persistence;
+mod phases;
 mod replication;
 mod server;
 mod stats;
@@ -34,47 +36,66 @@ struct Section {
     title: &'static str,
     /// By which it is asked for, in lower case.
     names: &'static [&'static str],
-    /// Whether it is there when no section is asked for.
-    by_default: bool,
+    when: When,
     write: fn(&mut Lines, Source<'_>),
+}
+
+/// For which requests a section is there, besides those that name it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum When {
+    /// For none.
+    Named,
+    /// For all of them.
+    All,
+    /// Also for the usual ones.
+    Usual,
 }
 
 const fn section(
     title: &'static str,
     names: &'static [&'static str],
-    by_default: bool,
+    when: When,
     write: fn(&mut Lines, Source<'_>),
 ) -> Section {
-    Section { title, names, by_default, write }
+    Section { title, names, when, write }
 }
 
 /// In the order they are shown in.
 const SECTIONS: &[Section] = &[
-    section("Server", &["server"], true, server::write),
-    section("Clients", &["clients"], true, clients::write),
-    section("Memory", &["memory"], true, memory::write),
-    section("Persistence", &["persistence"], true, persistence::write),
-    section("Stats", &["stats"], true, stats::write),
-    section("Replication", &["replication"], true, replication::write),
-    section("CPU", &["cpu"], true, cpu::write),
+    section("Server", &["server"], When::Usual, server::write),
+    section("Clients", &["clients"], When::Usual, clients::write),
+    section("Memory", &["memory"], When::Usual, memory::write),
+    section("Persistence", &["persistence"], When::Usual, persistence::write),
+    section("Stats", &["stats"], When::Usual, stats::write),
+    section("Replication", &["replication"], When::Usual, replication::write),
+    section("CPU", &["cpu"], When::Usual, cpu::write),
     // There are none.
-    section("Modules", &["modules", "module_list"], true, |_, _| {}),
-    section("Commandstats", &["commandstats"], false, stats::write_commands),
-    section("Errorstats", &["errorstats"], true, stats::write_errors),
-    section("Cluster", &["cluster"], true, |lines, _| lines.field("cluster_enabled", 0)),
-    section("Keyspace", &["keyspace"], true, keyspace::write),
+    section("Modules", &["modules", "module_list"], When::Usual, |_, _| {}),
+    section("Commandstats", &["commandstats"], When::All, stats::write_commands),
+    section("Errorstats", &["errorstats"], When::Usual, stats::write_errors),
+    section("Latencystats", &["latencystats"], When::All, latency::write),
+    section("Loop", &["loop"], When::All, phases::write),
+    section("Cluster", &["cluster"], When::Usual, |lines, _| lines.field("cluster_enabled", 0)),
+    section("Keyspace", &["keyspace"], When::Usual, keyspace::write),
+    section("Debug", &["debug"], When::Named, phases::write_debug),
 ];
 
 /// The text of the sections asked for, in any case of letters; of the usual ones if none is.
-/// `all` and `everything` are all of them, `default` the usual ones; others there are none.
+/// `all` and `everything` are all of them but `debug`, `default` the usual ones; others there are
+/// none.
 pub fn text(server: &Server, keys: &Keyspace, asked: &[&[u8]]) -> String {
     let is_asked = |name: &str| asked.iter().any(|a| a.eq_ignore_ascii_case(name.as_bytes()));
-    let all = is_asked("all") || is_asked("everything");
-    let usual = asked.is_empty() || is_asked("default");
+    let least = if is_asked("all") || is_asked("everything") {
+        Some(When::All)
+    } else if asked.is_empty() || is_asked("default") {
+        Some(When::Usual)
+    } else {
+        None
+    };
     let mut lines = Lines { text: String::with_capacity(8192) };
     for section in SECTIONS {
         let named = section.names.iter().any(|name| is_asked(name));
-        if all || named || (usual && section.by_default) {
+        if named || least.is_some_and(|least| section.when >= least) {
             lines.title(section.title);
             (section.write)(&mut lines, Source { server, keys });
         }
@@ -128,12 +149,6 @@ fn human(bytes: u64) -> String {
     let exponent = (bytes.ilog2() / 10).min(5);
     let value = bytes as f64 / (1u64 << (10 * exponent)) as f64;
     format!("{value:.2}{}", ["", "K", "M", "G", "T", "P"][exponent as usize])
-}
-
-/// A ratio with two decimals, where dividing by nothing gives nothing.
-fn ratio(dividend: u64, divisor: u64) -> String {
-    let value = if divisor == 0 { 0.0 } else { dividend as f64 / divisor as f64 };
-    format!("{value:.2}")
 }
 
 #[cfg(test)]

@@ -22,6 +22,9 @@ pub fn write(lines: &mut Lines, source: Source<'_>) {
     lines.field("arch_bits", usize::BITS);
     lines.field("monotonic_clock", "POSIX clock_gettime");
     lines.field("multiplexing_api", POLL);
+    // About Redis's compiler, and what Redis says where it was another one.
+    lines.field("atomicvar_api", "rust-core");
+    lines.field("gcc_version", "0.0.0");
     lines.field("process_id", std::process::id());
     lines.field("process_supervised", "no");
     lines.field("run_id", &identity.run_id);

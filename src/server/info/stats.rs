@@ -1,15 +1,16 @@
 //! What the server has counted since its start, or since CONFIG RESETSTAT.
 
 use super::{Lines, Source};
+use crate::server::phases::Phase;
 use crate::server::pubsub::Kind;
-use crate::server::stats::Rate;
+use crate::server::stats::{Rate, printable};
 
 pub fn write(lines: &mut Lines, source: Source<'_>) {
     let Source { server, keys } = source;
     let stats = &server.stats;
     lines.field("total_connections_received", stats.connections);
     lines.field("total_commands_processed", stats.total_commands);
-    lines.field("instantaneous_ops_per_sec", stats.command_rate.per_second());
+    lines.field("instantaneous_ops_per_sec", stats.command_rate.mean());
     lines.field("total_net_input_bytes", stats.bytes_in);
     lines.field("total_net_output_bytes", stats.bytes_out);
     lines.field("total_net_repl_input_bytes", 0);
@@ -28,6 +29,8 @@ pub fn write(lines: &mut Lines, source: Source<'_>) {
     // them, and no limit that it could reach.
     lines.field("expired_stale_perc", "0.00");
     lines.field("expired_time_cap_reached_count", 0);
+    let expire_ns = server.phases.of(Phase::Expire).sum_ns;
+    lines.field("expire_cycle_cpu_milliseconds", expire_ns / 1_000_000);
     lines.field("evicted_keys", 0);
     lines.field("evicted_clients", 0);
     lines.field("total_eviction_exceeded_time", 0);
@@ -50,7 +53,7 @@ pub fn write(lines: &mut Lines, source: Source<'_>) {
     lines.field("tracking_total_keys", server.tracking.keys());
     lines.field("tracking_total_items", server.tracking.items());
     lines.field("tracking_total_prefixes", server.tracking.prefixes());
-    lines.field("unexpected_error_replies", 0);
+    lines.field("unexpected_error_replies", stats.unexpected_errors);
     lines.field("total_error_replies", stats.total_errors);
     lines.field("dump_payload_sanitizations", 0);
     lines.field("total_reads_processed", stats.reads);
@@ -61,6 +64,12 @@ pub fn write(lines: &mut Lines, source: Source<'_>) {
     lines.field("client_output_buffer_limit_disconnections", stats.output_buffer_disconnections);
     lines.field("reply_buffer_shrinks", 0);
     lines.field("reply_buffer_expands", 0);
+    let ticks = server.phases.ticks();
+    lines.field("eventloop_cycles", ticks.count);
+    lines.field("eventloop_duration_sum", ticks.sum_ns / 1000);
+    lines.field("eventloop_duration_cmd_sum", server.phases.of(Phase::Execute).sum_ns / 1000);
+    lines.field("instantaneous_eventloop_cycles_per_sec", stats.tick_rate.mean());
+    lines.field("instantaneous_eventloop_duration_usec", stats.tick_ns.mean() / 1000);
     let denied = server.acl.denied();
     lines.field("acl_access_denied_auth", denied.auth);
     lines.field("acl_access_denied_cmd", denied.command);
@@ -69,7 +78,7 @@ pub fn write(lines: &mut Lines, source: Source<'_>) {
 }
 
 fn kilobytes(rate: &Rate) -> String {
-    format!("{:.2}", rate.per_second() as f64 / 1024.0)
+    format!("{:.2}", rate.mean() as f64 / 1024.0)
 }
 
 pub fn write_commands(lines: &mut Lines, source: Source<'_>) {
@@ -92,10 +101,8 @@ pub fn write_commands(lines: &mut Lines, source: Source<'_>) {
     }
 }
 
-/// An error's code is whatever a reply began with: what would break the line is replaced.
 pub fn write_errors(lines: &mut Lines, source: Source<'_>) {
     for (code, count) in &source.server.stats.errors {
-        let code = code.replace(['#', ':', '\n', '\r'], "_");
-        lines.field(&format!("errorstat_{code}"), format_args!("count={count}"));
+        lines.field(&format!("errorstat_{}", printable(code)), format_args!("count={count}"));
     }
 }

@@ -8,6 +8,7 @@ use crate::server::blocking::Release;
 use crate::server::client::Closing;
 use crate::server::ctx::Origin;
 use crate::server::execute::{self, Request, execute};
+use crate::server::phases::Phase;
 use crate::server::tracking;
 
 impl EventLoop {
@@ -23,6 +24,7 @@ impl EventLoop {
     /// waits comes before who asks next. `busy` is the client whose commands are being executed.
     #[cold]
     pub(super) fn tell_news(&mut self, busy: Option<usize>) {
+        self.instance.server.end_phase_there(Phase::Execute);
         while self.has_news() {
             self.deliver_messages(busy);
             for (key, release) in self.instance.server.blocking.take_released() {
@@ -39,6 +41,7 @@ impl EventLoop {
             }
             self.settle_tracking();
         }
+        self.instance.server.end_phase(Phase::Deliver);
     }
 
     fn serve_waiting(&mut self, changed: &(usize, Box<[u8]>)) {
