@@ -263,6 +263,7 @@ fn reset(ctx: &mut Ctx) -> Result<(), Error> {
     let server = &mut *ctx.server;
     let client = &mut server.clients[ctx.client_key];
     server.pubsub.forget_client(ctx.client_key, client);
+    server.set_monitoring(ctx.client_key, false);
     let open = ctx.server.config.requirepass.is_empty();
     ctx.client().reset(open);
     ctx.out.set_resp3(false);

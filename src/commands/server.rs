@@ -4,7 +4,7 @@ use crate::base::number::parse_i64;
 use crate::server::Shutdown;
 use crate::server::command::{Command, Group, flag::*};
 use crate::server::config::REDIS_VERSION;
-use crate::server::ctx::Ctx;
+use crate::server::ctx::{Ctx, Origin};
 use crate::server::error::Error;
 use crate::server::info;
 use log::warn;
@@ -78,6 +78,16 @@ pub const COMMANDS: &[Command] = &[
         flags: READONLY | FAST,
         args: "[VERSION version:integer]",
         handler: lolwut,
+        ..Command::BASE
+    },
+    Command {
+        name: "monitor",
+        summary: "Shows every command the server executes, until the connection ends or is reset",
+        group: Group::Server,
+        complexity: "",
+        arity: 1,
+        flags: ADMIN | NOSCRIPT | LOADING | STALE,
+        handler: monitor,
         ..Command::BASE
     },
     Command {
@@ -192,6 +202,18 @@ fn lastsave(ctx: &mut Ctx) -> Result<(), Error> {
 }
 
 /// The loop carries it out at the end of the tick: then there is no reply, unless it fails.
+fn monitor(ctx: &mut Ctx) -> Result<(), Error> {
+    if ctx.origin == Origin::Exec {
+        return Err(Error::Static("ERR MONITOR isn't allowed for DENY BLOCKING client"));
+    }
+    // Redis does not answer one that monitors already.
+    if !ctx.client().monitors {
+        ctx.server.set_monitoring(ctx.client_key, true);
+        ctx.out.ok();
+    }
+    Ok(())
+}
+
 fn shutdown(ctx: &mut Ctx) -> Result<(), Error> {
     let mut asked = Shutdown { client_key: Some(ctx.client_key), ..Shutdown::default() };
     let (mut save, mut nosave, mut now, mut abort) = (false, false, false, false);

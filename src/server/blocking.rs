@@ -207,6 +207,11 @@ impl Blocked {
         self.again
     }
 
+    /// Whether the command was executed again, and waits on.
+    pub fn waits_again(&self) -> bool {
+        self.again
+    }
+
     /// What the client is told when its time is up.
     pub fn write_timeout(&self, out: &mut Reply) {
         self.timeout_reply.write(out);

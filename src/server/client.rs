@@ -2,6 +2,7 @@
 
 use super::blocking::Blocked;
 use super::gate::state;
+use super::pause::Postponed;
 use super::pubsub::Subscriptions;
 use super::transactions::{Transaction, Watch};
 use crate::net::conn::Conn;
@@ -69,6 +70,10 @@ pub struct Client {
     pub parked: Option<u64>,
     /// What it waits for; no further command of it is executed meanwhile.
     pub blocked: Option<Box<Blocked>>,
+    /// Its command that waits for the end of a pause.
+    pub postponed: Option<Box<Postponed>>,
+    /// It asked for MONITOR.
+    pub monitors: bool,
     /// The commands since MULTI.
     pub transaction: Option<Box<Transaction>>,
     pub watch: Option<Box<Watch>>,
@@ -109,6 +114,8 @@ impl Client {
             wrote: false,
             parked: None,
             blocked: None,
+            postponed: None,
+            monitors: false,
             transaction: None,
             watch: None,
             subscriptions: None,
@@ -130,6 +137,13 @@ impl Client {
         when(!self.authenticated, state::UNAUTHENTICATED)
             | when(self.transaction.is_some(), state::IN_TRANSACTION)
             | when(self.subscriptions.is_some() && !self.resp3, state::SUBSCRIBED)
+            | when(self.monitors, state::MONITORS)
+    }
+
+    /// Whether it has a command that waits, for whatever: it is not read from.
+    #[inline]
+    pub fn is_waiting(&self) -> bool {
+        self.blocked.is_some() || self.postponed.is_some()
     }
 
     /// `ip:port` of the other side. Asked of the system each time, as it is seldom wanted and

@@ -55,9 +55,10 @@ pub fn write_line(out: &mut Vec<u8>, client: &Client, now_s: i64, asking: Asking
 
 fn flags(client: &Client) -> String {
     let flags = [
+        (client.monitors, 'O'),
         (client.subscriptions.is_some(), 'P'),
-        (client.blocked.is_some(), 'b'),
         (client.transaction.is_some(), 'x'),
+        (client.is_waiting(), 'b'),
         (client.watch.as_ref().is_some_and(|watch| watch.broken), 'd'),
         (client.closing == Closing::AfterReply, 'c'),
         (client.conn.as_ref().is_some_and(|c| c.stream().is_unix()), 'U'),

@@ -37,10 +37,7 @@ pub fn execute(
     }
     let waits = match admit(server, origin, client_key, request) {
         Ok(entry) => run(server, keys, origin, client_key, entry, request, out),
-        Err(refusal) => {
-            turn_away(server, keys, client_key, refusal, request.args, out);
-            false
-        }
+        Err(refusal) => turn_away(server, keys, client_key, refusal, request.args, out),
     };
     if answers != ReplyMode::On {
         silence(server, client_key, out, start, waits);
@@ -73,6 +70,8 @@ enum Refusal {
     Error(Error),
     /// It waits for EXEC.
     Queued(&'static Entry),
+    /// It waits for the end of a pause.
+    Postponed(&'static Entry),
     /// EXEC itself is refused, and with it what was queued.
     Discarded(Error),
 }
@@ -83,6 +82,7 @@ impl From<Error> for Refusal {
     }
 }
 
+/// Does with a command what the gate says instead of running it; true if the client is to wait.
 #[cold]
 fn turn_away(
     server: &mut Server,
@@ -91,9 +91,14 @@ fn turn_away(
     refusal: Refusal,
     args: Args<'_>,
     out: &mut Reply,
-) {
+) -> bool {
     let client = &mut server.clients[client_key];
     match refusal {
+        Refusal::Postponed(entry) => {
+            client.last_command = &entry.full_name;
+            server.postpone(client_key, args);
+            return true;
+        }
         Refusal::Queued(entry) => {
             client.last_command = &entry.full_name;
             if let Some(transaction) = &mut client.transaction {
@@ -110,12 +115,19 @@ fn turn_away(
         Refusal::Discarded(error) => {
             client.end_transaction();
             server.watchers.forget(keys, client_key, client);
+            if server.state & gate::state::MONITORED != 0
+                && let Some(entry) = server.commands.find(args.get(0))
+            {
+                // They have seen MULTI, so they are to see that this ended.
+                server.show_to_monitors(client_key, entry, args);
+            }
             let error = error.text();
             let reason = error.strip_prefix(b"ERR ").unwrap_or(&error);
             let text = [b"EXECABORT Transaction discarded because of: ", reason].concat();
             refuse(server, &Error::Bytes(text), out);
         }
     }
+    false
 }
 
 #[cold]
@@ -198,6 +210,9 @@ fn run(
     if !keys.events.list.is_empty() {
         notify::publish(server, keys);
     }
+    if server.state & gate::state::MONITORED != 0 && !is_repeated(server, client_key, waits) {
+        server.show_to_monitors(client_key, entry, args);
+    }
     let ns = server.advance_clock(keys, origin);
     if waits {
         // It counts when it has its reply.
@@ -215,6 +230,12 @@ fn run(
         server.slowlog.add(args, ns / 1000, keys.now_ms / 1000, client, most);
     }
     false
+}
+
+/// Whether a command that has just run is one that had waited.
+fn is_repeated(server: &Server, client_key: usize, waits: bool) -> bool {
+    let blocked = &server.clients[client_key].blocked;
+    blocked.as_ref().is_some_and(|blocked| !waits || blocked.waits_again())
 }
 
 /// The gate: finds the command and says whether it may run now.
@@ -246,12 +267,34 @@ fn admit(
     let states = server.state | client.state;
     match refused & states {
         0 => Ok(entry),
-        gate::state::IN_TRANSACTION if !entry.command.has(flag::NO_MULTI) => {
-            Err(Refusal::Queued(entry))
+        refused => judge(server, client_key, entry, refused),
+    }
+}
+
+/// Decides about a command in states that its mask matched. Whether it is postponed comes last: it
+/// must not be told at the end of a pause that it never had a chance.
+fn judge(
+    server: &mut Server,
+    client_key: usize,
+    entry: &'static Entry,
+    refused: u32,
+) -> Result<&'static Entry, Refusal> {
+    use gate::state::{IN_TRANSACTION, PAUSED};
+    let is_paused = refused & PAUSED != 0 && !server.clients[client_key].monitors;
+    match refused & !PAUSED {
+        0 | IN_TRANSACTION if is_paused && !is_never_queued(entry, refused) => {
+            Err(Refusal::Postponed(entry))
         }
+        0 => Ok(entry),
+        IN_TRANSACTION if !is_never_queued(entry, refused) => Err(Refusal::Queued(entry)),
         refused => {
             let error = gate::refusal(refused, entry, server.log.error());
             Err(reject(server, entry, error))
         }
     }
+}
+
+/// Whether it may not be part of a transaction, and its client is in one.
+fn is_never_queued(entry: &Entry, refused: u32) -> bool {
+    entry.command.has(flag::NO_MULTI) && refused & gate::state::IN_TRANSACTION != 0
 }

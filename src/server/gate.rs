@@ -17,11 +17,20 @@ pub mod state {
     pub const IN_TRANSACTION: u32 = 1 << 3;
     /// The client listens to channels in RESP2, where replies could not be told from messages.
     pub const SUBSCRIBED: u32 = 1 << 4;
+    /// CLIENT PAUSE: commands that may change data, or reach replicas, are postponed.
+    pub const PAUSED_WRITES: u32 = 1 << 6;
+    /// CLIENT PAUSE: all commands are.
+    pub const PAUSED_ALL: u32 = 1 << 7;
+    pub const PAUSED: u32 = PAUSED_WRITES | PAUSED_ALL;
+    /// Of the server: some client has asked for MONITOR. Refuses nothing.
+    pub const MONITORED: u32 = 1 << 8;
+    /// The client has asked for MONITOR: it may not look at data, and is not paused.
+    pub const MONITORS: u32 = 1 << 10;
 }
 
 /// The states in which a command with these flags is refused.
 pub fn refused_in(flags: u32) -> u32 {
-    let mut refused = 0;
+    let mut refused = state::PAUSED_ALL;
     if flags & flag::NO_AUTH == 0 {
         refused |= state::UNAUTHENTICATED;
     }
@@ -29,7 +38,10 @@ pub fn refused_in(flags: u32) -> u32 {
         refused |= state::LOADING;
     }
     if flags & (flag::WRITE | flag::MAY_REPLICATE) != 0 {
-        refused |= state::DISK_ERROR;
+        refused |= state::DISK_ERROR | state::PAUSED_WRITES;
+    }
+    if flags & (flag::WRITE | flag::MAY_REPLICATE | flag::READONLY) != 0 {
+        refused |= state::MONITORS;
     }
     if flags & flag::IMMEDIATE == 0 {
         refused |= state::IN_TRANSACTION;
@@ -54,6 +66,9 @@ pub fn refusal(states: u32, entry: &Entry, disk_error: Option<&str>) -> Error {
         ))
     } else if states == state::IN_TRANSACTION {
         Error::Static("ERR Command not allowed inside a transaction")
+    } else if states & state::MONITORS != 0 && states & state::DISK_ERROR == 0 {
+        // Redis takes it for a kind of replica.
+        Error::Static("ERR Replica can't interact with the keyspace")
     } else {
         let reason = disk_error.unwrap_or("unknown error");
         Error::Text(format!("MISCONF Errors writing to the AOF file: {reason}"))

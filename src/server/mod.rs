@@ -22,9 +22,12 @@ pub mod listeners;
 pub mod loading;
 pub mod log;
 pub mod logging;
+pub mod monitors;
 pub mod notify;
+pub mod pause;
 pub mod process;
 pub mod pubsub;
+pub mod redact;
 pub mod slowlog;
 pub mod start;
 pub mod stats;
@@ -46,6 +49,8 @@ use identity::Identity;
 use listeners::Listeners;
 use loading::LoadingInfo;
 use log::Log;
+use monitors::Monitors;
+use pause::Pause;
 use pubsub::PubSub;
 use slab::Slab;
 use slowlog::Slowlog;
@@ -72,9 +77,13 @@ pub struct Server {
     pub effects: Effects,
     /// Clients that wait for keys.
     pub blocking: Blocking,
+    /// Clients that CLIENT PAUSE holds back.
+    pub pause: Pause,
     /// Clients that watch keys.
     pub watchers: Watchers,
     pub pubsub: PubSub,
+    /// Clients that see what others execute.
+    pub monitors: Monitors,
     pub slowlog: Slowlog,
     pub log: Log,
     pub free: Free,
@@ -149,8 +158,10 @@ impl Instance {
             clients: Slab::new(),
             effects: Effects::default(),
             blocking: Blocking::default(),
+            pause: Pause::default(),
             watchers: Watchers::default(),
             pubsub: PubSub::default(),
+            monitors: Monitors::default(),
             slowlog: Slowlog::default(),
             log: Log::default(),
             free: Free::new(),

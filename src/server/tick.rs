@@ -214,6 +214,9 @@ impl EventLoop {
         if let Some(deadline_ms) = self.instance.server.blocking.next_deadline_ms() {
             wait_ms = wait_ms.min(deadline_ms.saturating_sub(self.monotonic_ms()));
         }
+        if let Some(ends_ms) = self.instance.server.pause.ends_ms() {
+            wait_ms = wait_ms.min(ends_ms.saturating_sub(self.monotonic_ms()));
+        }
         Duration::from_millis(wait_ms)
     }
 
@@ -331,11 +334,12 @@ impl EventLoop {
     /// One client's turn: reads once, executes what arrived whole.
     fn serve(&mut self, key: usize) {
         let client = &mut self.instance.server.clients[key];
+        let is_waiting = client.is_waiting();
         let Some(conn) = client.conn.as_mut() else { return };
         if client.closing != Closing::No || conn.pending() > PAUSE_OUTPUT {
             return;
         }
-        if client.blocked.is_some() {
+        if is_waiting {
             // Its next commands have to wait, too. One that went away waits for nothing.
             if conn.ended {
                 self.close(key, Closing::Now);
@@ -398,6 +402,9 @@ impl EventLoop {
                 self.cut(key, &mut input[..filled], used, partial.take(), &mut batch);
             self.look_ahead(key, input, &mut batch);
             let done = self.execute_batch(key, input, &batch, &mut out, &mut used);
+            if self.instance.server.state & gate::state::MONITORED != 0 {
+                self.tell_monitors(Some((key, &mut out)));
+            }
             let server = &mut self.instance.server;
             if server.clients[key].closing != Closing::No {
                 used = filled;
@@ -460,10 +467,12 @@ impl EventLoop {
         batch.commands.clear();
         batch.spans.clear();
         let server = &self.instance.server;
-        let authenticated = server.clients[key].authenticated;
+        let client = &server.clients[key];
+        let authenticated = client.authenticated;
         let limits = Limits { max_bulk: server.config.proto_max_bulk_len, authenticated };
-        // A client's first AUTH changes the limits for what follows it.
-        let most = if authenticated { BATCH } else { 1 };
+        // A client's first AUTH changes the limits for what follows it. One that sees what is
+        // executed sees its own commands, each behind its reply.
+        let most = if authenticated && !client.monitors { BATCH } else { 1 };
         let mut at = start;
         while batch.commands.len() < most {
             if at == input.len() {
@@ -543,7 +552,7 @@ impl EventLoop {
             // Nothing of a pipeline comes after its SHUTDOWN.
             let shutdown = self.instance.server.shutdown;
             let stops = shutdown.is_some_and(|shutdown| shutdown.client_key == Some(key));
-            let stops = stops || client.blocked.is_some();
+            let stops = stops || client.is_waiting();
             if client.closing != Closing::No || out.len() > PAUSE_OUTPUT || stops {
                 return false;
             }
@@ -575,6 +584,7 @@ impl EventLoop {
     ) {
         let client = &mut self.instance.server.clients[key];
         let limit = self.instance.server.config.client_query_buffer_limit;
+        let is_waiting = client.is_waiting();
         let Some(conn) = client.conn.as_mut() else { return };
         if is_shared {
             if used < filled {
@@ -595,7 +605,7 @@ impl EventLoop {
             warn!("Closing client that reached max query buffer length: id={}", client.id);
             self.instance.server.stats.query_buffer_disconnections += 1;
             self.close(key, Closing::Now);
-        } else if client.blocked.is_some() {
+        } else if is_waiting {
             if conn.ended {
                 self.close(key, Closing::Now);
             }
@@ -634,6 +644,7 @@ impl EventLoop {
     /// What is due by the clock: keys that expire, and the periodic work.
     fn on_time(&mut self) {
         let Instance { server, keys } = &mut self.instance;
+        server.end_pause_if_due(keys);
         self.expiry_behind = false;
         if keys.expiry_enabled && server.switches.active_expire {
             let began = server.clock.monotonic_us();
@@ -657,6 +668,9 @@ impl EventLoop {
             self.on_log_progress();
         }
         self.end_overdue_waits();
+        if self.instance.server.pause.has_released() {
+            self.go_on_after_pause();
+        }
         if !self.instance.keys.events.list.is_empty() {
             let Instance { server, keys } = &mut self.instance;
             notify::publish(server, keys);
@@ -829,7 +843,7 @@ impl EventLoop {
             self.connected -= 1;
         } else if (conn.readable || (!conn.input.is_empty() && client.partial.is_none()))
             && conn.pending() <= PAUSE_OUTPUT
-            && client.blocked.is_none()
+            && !client.is_waiting()
         {
             // It may have been paused, and there is no event for what came before.
             self.schedule(key);

@@ -95,10 +95,12 @@ impl Watch {
     /// Whether a watched key has changed, or its time has come although nobody has seen it yet.
     pub fn is_broken(&self, keys: &mut Keyspace) -> bool {
         let expired = keys.expired;
+        let mut overdue = false;
         for (db, key) in &self.keys {
             keys.select(*db);
             keys.exists(key);
+            overdue |= keys.is_overdue(*db, key);
         }
-        self.broken || keys.expired != expired
+        self.broken || overdue || keys.expired != expired
     }
 }

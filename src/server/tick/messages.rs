@@ -1,9 +1,10 @@
-//! The loop's part in [`pubsub`](crate::server::pubsub): puts messages into the output of those
-//! who listen.
+//! The loop's part in [`pubsub`](crate::server::pubsub) and [`monitors`](crate::server::monitors):
+//! puts messages into the output of those who listen.
 
 use super::EventLoop;
+use crate::resp::Reply;
 use crate::server::Instance;
-use crate::server::client::Closing;
+use crate::server::client::{Closing, ReplyMode};
 
 impl EventLoop {
     /// Delivers what was published. The output of a client whose commands are being executed,
@@ -36,5 +37,34 @@ impl EventLoop {
                 }
             });
         }
+    }
+    /// Shows what was executed to those who asked for it. The output of a client whose commands
+    /// are being executed, `busy`, comes with its key.
+    #[cold]
+    pub(super) fn tell_monitors(&mut self, mut busy: Option<(usize, &mut Reply)>) {
+        let EventLoop { instance: Instance { server, .. }, pool, with_output, .. } = self;
+        if !server.monitors.has_lines() {
+            return;
+        }
+        let (lines, monitors) = server.monitors.take_lines();
+        for key in monitors {
+            let client = &mut server.clients[key];
+            let Some(conn) = client.conn.as_mut() else { continue };
+            if client.closing != Closing::No || client.reply == ReplyMode::Off {
+                continue;
+            }
+            if let Some((_, out)) = busy.as_mut().filter(|(busy, _)| *busy == key) {
+                out.raw(&lines);
+                continue;
+            }
+            let mut output = conn.take_output(pool);
+            output.extend_from_slice(&lines);
+            conn.put_output(output, pool);
+            if !client.has_output {
+                client.has_output = true;
+                with_output.push(key);
+            }
+        }
+        server.monitors.reuse(lines);
     }
 }
