@@ -468,6 +468,7 @@ fn on_or_off(ctx: &mut Ctx) -> Result<bool, Error> {
 
 fn no_evict(ctx: &mut Ctx) -> Result<(), Error> {
     ctx.client().no_evict = on_or_off(ctx)?;
+    ctx.server.count_memory(ctx.client_key);
     Ok(())
 }
 

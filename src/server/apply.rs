@@ -60,8 +60,12 @@ fn apply(server: &mut Server, keys: &mut Keyspace, name: &str) -> Result<(), Str
         "maxmemory-policy" | "lfu-log-factor" | "lfu-decay-time" => {
             keys.access.set_lfu(lfu(&server.config));
         }
+        "maxmemory-clients" | "maxmemory" => server.limit_client_memory(),
         "notify-keyspace-events" => {
             notify::listen(server.config.notify_keyspace_events, keys);
+        }
+        "oom-score-adj" | "oom-score-adj-values" => {
+            return server.oom_score.apply(&server.config);
         }
         "appendonly" => return turn_log_on_or_off(server, keys),
         "appendfsync" => server.log.set_fsync(server.config.appendfsync),

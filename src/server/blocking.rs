@@ -195,6 +195,13 @@ impl Blocking {
 }
 
 impl Blocked {
+    /// Bytes of memory taken, those of the queues for its keys among them.
+    pub fn memory(&self) -> usize {
+        let names: usize = self.keys.iter().map(|key| key.len()).sum();
+        let each = size_of::<((usize, Box<[u8]>), Queue)>();
+        size_of::<Blocked>() + self.command.memory() + 2 * (names + self.keys.len() * each)
+    }
+
     /// The command to be executed again; [`Blocked::goes_on`] must be told of it afterwards.
     pub fn take_command(&mut self) -> OwnedArgs {
         self.again = false;

@@ -64,6 +64,8 @@ pub struct Client {
     pub query_bytes: usize,
     /// Milliseconds since 1970 at which the output passed its soft limit.
     pub over_soft_limit_since: Option<i64>,
+    /// Bytes it was counted as for `maxmemory-clients`.
+    pub counted_memory: usize,
     /// It changed data in this tick, so its replies depend on the append-only file.
     pub wrote: bool,
     /// Its replies wait until the append-only file is acknowledged up to here.
@@ -111,6 +113,7 @@ impl Client {
             argument_bytes: 0,
             query_bytes: 0,
             over_soft_limit_since: None,
+            counted_memory: 0,
             wrote: false,
             parked: None,
             blocked: None,

@@ -5,6 +5,7 @@ pub mod apply;
 pub mod blocking;
 pub mod client;
 pub mod client_list;
+pub mod client_memory;
 pub mod command;
 pub mod config;
 pub mod connections;
@@ -24,6 +25,7 @@ pub mod log;
 pub mod logging;
 pub mod monitors;
 pub mod notify;
+pub mod oom;
 pub mod pause;
 pub mod process;
 pub mod pubsub;
@@ -40,6 +42,7 @@ use crate::persist::aof;
 use crate::store::Keyspace;
 use blocking::Blocking;
 use client::Client;
+use client_memory::ClientMemory;
 use command::CommandTable;
 use config::Config;
 use ctx::Origin;
@@ -50,6 +53,7 @@ use listeners::Listeners;
 use loading::LoadingInfo;
 use log::Log;
 use monitors::Monitors;
+use oom::OomScore;
 use pause::Pause;
 use pubsub::PubSub;
 use slab::Slab;
@@ -70,6 +74,8 @@ pub struct Server {
     pub commands: &'static CommandTable,
     /// Boxed, so that a growing slab moves pointers and leaves no large holes behind.
     pub clients: Slab<Box<Client>>,
+    /// What clients take, as far as `maxmemory-clients` wants it counted.
+    pub client_memory: ClientMemory,
     /// Keys of clients that were told to close while others had their turn; the loop, which does
     /// not look at idle clients, closes them at the end of the tick.
     pub doomed: Vec<usize>,
@@ -87,6 +93,7 @@ pub struct Server {
     pub slowlog: Slowlog,
     pub log: Log,
     pub free: Free,
+    pub oom_score: OomScore,
     pub clock: Clock,
     pub rng: Rng,
     /// Bits of `gate::state` that hold for all clients.
@@ -151,11 +158,12 @@ impl Instance {
         let mut keys = Keyspace::new(config.databases as usize, rng.next_u64(), now_ms);
         keys.access.set_lfu(apply::lfu(&config));
         notify::listen(config.notify_keyspace_events, &mut keys);
-        let server = Server {
+        let mut server = Server {
             stats: Stats::new(commands.ids()),
             config,
             commands,
             clients: Slab::new(),
+            client_memory: ClientMemory::default(),
             effects: Effects::default(),
             blocking: Blocking::default(),
             pause: Pause::default(),
@@ -165,6 +173,7 @@ impl Instance {
             slowlog: Slowlog::default(),
             log: Log::default(),
             free: Free::new(),
+            oom_score: OomScore::default(),
             rng,
             state: 0,
             config_file: None,
@@ -184,6 +193,7 @@ impl Instance {
             base_ns: clock.monotonic_ns(),
             clock,
         };
+        server.limit_client_memory();
         Instance { server, keys }
     }
 

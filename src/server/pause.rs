@@ -26,6 +26,13 @@ pub struct Postponed {
     ticket: u64,
 }
 
+impl Postponed {
+    /// Bytes of memory taken.
+    pub fn memory(&self) -> usize {
+        size_of::<Postponed>() + self.command.memory()
+    }
+}
+
 #[derive(Default)]
 pub struct Pause {
     /// The pause that is on, and when it ends: milliseconds of the monotonic clock.

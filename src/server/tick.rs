@@ -13,7 +13,7 @@ use super::execute::{Request, execute};
 use super::listeners::FIRST_TOKEN;
 use super::stats::Stats;
 use super::{Instance, Shutdown, connections, gate, notify};
-use crate::net::conn::{Conn, Input, Pool, READ_SIZE};
+use crate::net::conn::{self, Conn, Input, Pool, READ_SIZE};
 use crate::net::stream::Stream;
 use crate::resp::parse::{self, Limits, Parsed, ProtocolError, Span};
 use crate::resp::{Args, Reply};
@@ -35,8 +35,6 @@ const BATCH: usize = 32;
 const TURN_NS: u64 = 2_000_000;
 /// A client with more unsent bytes than this is not read from until it has read them.
 const PAUSE_OUTPUT: usize = 64 * 1024 * 1024;
-/// One read of a large argument takes at most so many bytes.
-const LARGE_READ: usize = 1024 * 1024;
 /// Periodic work is done every so many milliseconds.
 const CRON_MS: u64 = 100;
 /// Clients are looked at in so many parts, one each time.
@@ -358,8 +356,7 @@ impl EventLoop {
         if conn.readable && (is_shared || client.partial.is_some()) {
             if !is_shared {
                 let wanted = client.partial.as_ref().map_or(0, |p| p.wants());
-                let more = wanted.saturating_sub(filled).clamp(READ_SIZE / 4, LARGE_READ);
-                input.resize(filled + more, 0);
+                conn::make_room(&mut input, filled, wanted);
             }
             match conn.read(&mut input, filled) {
                 Ok(Input::Bytes { len, .. }) => {
@@ -378,8 +375,42 @@ impl EventLoop {
                 }
             }
         }
+        if self.evict_before_turn(key, (!is_shared).then_some(input.capacity())) {
+            if is_shared {
+                self.shared_input = input;
+            }
+            return;
+        }
         let used = self.execute_input(key, &mut input, filled);
         self.put_input(key, input, used, filled, is_shared);
+        self.count_after_turn(key);
+    }
+
+    /// Under `maxmemory-clients`, what others have taken so far is looked at before each turn, and
+    /// so is the client's own input, `input_bytes`, before it becomes a value. True if the client
+    /// itself is cut off.
+    fn evict_before_turn(&mut self, key: usize, input_bytes: Option<usize>) -> bool {
+        let Instance { server, keys } = &mut self.instance;
+        if !server.client_memory.is_limited() {
+            return false;
+        }
+        if let Some(input_bytes) = input_bytes {
+            server.count_memory_with_input(key, input_bytes);
+        }
+        server.evict_clients(keys.now_ms);
+        server.clients[key].closing == Closing::Now
+    }
+
+    /// Counts what a turn has left, but for a client whose own limit its output has passed.
+    fn count_after_turn(&mut self, key: usize) {
+        if !self.instance.server.client_memory.is_limited() {
+            return;
+        }
+        if self.cut_off_if_over_limit(key) {
+            self.mark_output(key);
+        } else {
+            self.instance.server.count_memory(key);
+        }
     }
 
     fn close(&mut self, key: usize, when: Closing) {
@@ -588,13 +619,17 @@ impl EventLoop {
         let Some(conn) = client.conn.as_mut() else { return };
         if is_shared {
             if used < filled {
-                conn.input = input[used..filled].to_vec();
+                // If the read came back full, the rest of a large argument is on its way.
+                let partial = client.partial.as_ref().filter(|_| conn.readable);
+                let wanted = partial.map_or(0, |partial| partial.wants());
+                let rest = &input[used..filled];
+                conn.input = if wanted > 0 { conn::hold(rest, wanted) } else { rest.to_vec() };
             }
             self.shared_input = input;
         } else if used < filled {
             input.truncate(filled);
             input.drain(..used);
-            if input.capacity() / 2 > input.len().max(READ_SIZE) {
+            if input.capacity() / 2 > input.len().max(READ_SIZE) && client.partial.is_none() {
                 // A large argument is done with, and the client may be idle for long.
                 input.shrink_to_fit();
             }
@@ -741,6 +776,11 @@ impl EventLoop {
             client.parked = None;
             self.send(key);
         }
+        // Output that is too much for its client's own limit is gone by now.
+        self.instance.server.evict_clients(self.instance.keys.now_ms);
+        for key in std::mem::take(&mut self.instance.server.doomed) {
+            self.send(key);
+        }
         // What was marked meanwhile is for the next tick.
         if self.with_output.is_empty() {
             self.with_output = list;
@@ -798,21 +838,29 @@ impl EventLoop {
         }
     }
 
+    /// Ends a client with more output than `client-output-buffer-limit` allows; true if it does.
+    fn cut_off_if_over_limit(&mut self, key: usize) -> bool {
+        let Instance { server, keys } = &mut self.instance;
+        let limits = &server.config.client_output_buffer_limit;
+        let client = &mut server.clients[key];
+        if client.closing == Closing::Now
+            || !connections::is_over_limit(client, limits, keys.now_ms)
+        {
+            return false;
+        }
+        let (id, peer) = (client.id, client.peer());
+        warn!("Client id={id} addr={peer} closed for overcoming of output buffer limits.");
+        client.close(Closing::Now);
+        server.stats.output_buffer_disconnections += 1;
+        true
+    }
+
     /// Writes a client's output, and closes the client if its time has come.
     fn send(&mut self, key: usize) {
+        self.cut_off_if_over_limit(key);
         let now_ms = self.instance.keys.now_ms;
         let server = &mut self.instance.server;
-        let limits = server.config.client_output_buffer_limit;
         let client = &mut server.clients[key];
-        if connections::is_over_limit(client, &limits, now_ms) {
-            warn!(
-                "Client id={} addr={} closed for overcoming of output buffer limits.",
-                client.id,
-                client.peer()
-            );
-            server.stats.output_buffer_disconnections += 1;
-            client.close(Closing::Now);
-        }
         let Some(conn) = client.conn.as_mut() else { return };
         if client.closing != Closing::Now && conn.pending() > 0 {
             match conn.flush(self.poll.registry(), &mut self.pool) {
@@ -851,6 +899,7 @@ impl EventLoop {
         if goes_on && self.instance.server.clients.contains(key) {
             self.mark_output(key);
         }
+        self.instance.server.count_memory(key);
     }
 }
 

@@ -29,7 +29,7 @@ pub fn write(lines: &mut Lines, source: Source<'_>) {
     lines.field("expired_stale_perc", "0.00");
     lines.field("expired_time_cap_reached_count", 0);
     lines.field("evicted_keys", 0);
-    lines.field("evicted_clients", 0);
+    lines.field("evicted_clients", stats.evicted_clients);
     lines.field("total_eviction_exceeded_time", 0);
     lines.field("current_eviction_exceeded_time", 0);
     lines.field("keyspace_hits", keys.hits);

@@ -135,6 +135,7 @@ impl EventLoop {
         server.watchers.forget(keys, key, &mut server.clients[key]);
         server.pubsub.forget_client(key, &mut server.clients[key]);
         server.set_monitoring(key, false);
+        server.forget_memory(key);
     }
 
     fn forget_wait(&mut self, key: usize) {
