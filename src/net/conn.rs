@@ -53,11 +53,11 @@ pub enum Input {
 /// can want any number, and is not taken beyond what is wanted.
 fn capacity_for(filled: usize, capacity: usize, wanted: usize) -> usize {
     let least = filled + READ_SIZE / 4;
-    if wanted <= filled {
-        return if capacity < least { least.max(2 * capacity) } else { capacity };
-    }
-    if wanted <= capacity {
+    if capacity >= least || (filled < wanted && wanted <= capacity) {
         return capacity;
+    }
+    if wanted <= filled {
+        return least.max(2 * capacity);
     }
     wanted.max(least).min((4 * filled).max(READ_SIZE))
 }

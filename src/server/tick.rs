@@ -629,7 +629,8 @@ impl EventLoop {
         } else if used < filled {
             input.truncate(filled);
             input.drain(..used);
-            if input.capacity() / 2 > input.len().max(READ_SIZE) && client.partial.is_none() {
+            let wanted = client.partial.as_ref().map_or(0, |partial| partial.wants());
+            if input.capacity() / 2 > input.len().max(wanted).max(READ_SIZE) {
                 // A large argument is done with, and the client may be idle for long.
                 input.shrink_to_fit();
             }
