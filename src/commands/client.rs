@@ -7,9 +7,10 @@ use crate::server::blocking::Release;
 use crate::server::client::{Client, Closing, ReplyMode};
 use crate::server::client_list::{Asking, write_line};
 use crate::server::command::{Command, Group, flag::*};
-use crate::server::ctx::Ctx;
+use crate::server::ctx::{Ctx, Origin};
 use crate::server::error::Error;
 use crate::server::introspect::help;
+use crate::server::pause::Mode;
 
 pub const ROW: Command = Command {
     group: Group::Connection,
@@ -120,6 +121,17 @@ pub const SUBCOMMANDS: &[Command] = &[
         ..ROW
     },
     Command {
+        name: "pause",
+        summary: "Holds back the commands of all connections for some time",
+        since: "3.0.0",
+        arity: -3,
+        flags: ROW.flags | ADMIN,
+        args: "timeout:integer mode:[WRITE | ALL]@6.2.0",
+        history: &[("6.2.0", "Mode `WRITE`, with the option `mode`")],
+        handler: pause,
+        ..ROW
+    },
+    Command {
         name: "reply",
         summary: "Says whether commands are answered",
         since: "3.2.0",
@@ -159,6 +171,15 @@ pub const SUBCOMMANDS: &[Command] = &[
         flags: ROW.flags | ADMIN,
         args: "client-id:integer unblock-type:[TIMEOUT | ERROR]",
         handler: unblock,
+        ..ROW
+    },
+    Command {
+        name: "unpause",
+        summary: "Lets commands go on that CLIENT PAUSE holds back",
+        since: "6.2.0",
+        complexity: "O(N) for N connections that are held back",
+        flags: ROW.flags | ADMIN,
+        handler: unpause,
         ..ROW
     },
 ];
@@ -407,6 +428,30 @@ fn unblock(ctx: &mut Ctx) -> Result<(), Error> {
     Ok(())
 }
 
+fn pause(ctx: &mut Ctx) -> Result<(), Error> {
+    let mode = match ctx.args.len() {
+        3 => Mode::All,
+        4 if ctx.is_word(3, "WRITE") => Mode::Write,
+        4 if ctx.is_word(3, "ALL") => Mode::All,
+        4 => return Err(Error::Static("ERR CLIENT PAUSE mode must be WRITE or ALL")),
+        _ => return Err(Error::SYNTAX),
+    };
+    // No time at all ends at once.
+    let for_ms = ctx.timeout_ms_arg(2)?.unwrap_or(0);
+    ctx.server.pause(ctx.keys, mode, for_ms);
+    if ctx.origin != Origin::Exec {
+        ctx.server.pause_expiry(ctx.keys);
+    }
+    ctx.out.ok();
+    Ok(())
+}
+
+fn unpause(ctx: &mut Ctx) -> Result<(), Error> {
+    ctx.server.end_pause(ctx.keys);
+    ctx.out.ok();
+    Ok(())
+}
+
 fn reply(ctx: &mut Ctx) -> Result<(), Error> {
     if ctx.is_word(2, "ON") {
         ctx.client().reply = ReplyMode::On;
@@ -432,6 +477,7 @@ fn on_or_off(ctx: &mut Ctx) -> Result<bool, Error> {
 
 fn no_evict(ctx: &mut Ctx) -> Result<(), Error> {
     ctx.client().no_evict = on_or_off(ctx)?;
+    ctx.server.count_memory(ctx.client_key);
     Ok(())
 }
 

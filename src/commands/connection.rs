@@ -251,6 +251,7 @@ fn reset(ctx: &mut Ctx) -> Result<(), Error> {
     let client = &mut server.clients[ctx.client_key];
     server.pubsub.forget_client(ctx.client_key, client);
     tracking::stop(server, ctx.keys, ctx.client_key);
+    server.set_monitoring(ctx.client_key, false);
     let user = ctx.server.acl.default_user().clone();
     ctx.client().reset(user);
     ctx.out.set_resp3(false);

@@ -115,6 +115,16 @@ pub const COMMANDS: &[Command] = &[
         ..SAVE
     },
     Command {
+        name: "monitor",
+        summary: "Shows every command the server executes, until the connection ends or is reset",
+        group: Group::Server,
+        complexity: "",
+        arity: 1,
+        flags: ADMIN | NOSCRIPT | LOADING | STALE,
+        handler: monitor,
+        ..Command::BASE
+    },
+    Command {
         name: "shutdown",
         summary: "Makes all data durable and ends the server",
         group: Group::Server,
@@ -283,6 +293,18 @@ fn bgrewriteaof(ctx: &mut Ctx) -> Result<(), Error> {
                         logs for more information.";
             return Err(Error::Static(text));
         }
+    }
+    Ok(())
+}
+
+fn monitor(ctx: &mut Ctx) -> Result<(), Error> {
+    if ctx.origin == Origin::Exec {
+        return Err(Error::Static("ERR MONITOR isn't allowed for DENY BLOCKING client"));
+    }
+    // Redis does not answer one that monitors already.
+    if !ctx.client().monitors {
+        ctx.server.set_monitoring(ctx.client_key, true);
+        ctx.out.ok();
     }
     Ok(())
 }

@@ -144,6 +144,8 @@ fn exec(ctx: &mut Ctx) -> Result<(), Error> {
         }
     }
     ctx.server.effects.end_unit(ctx.server.log.buffer());
+    // One of them may have been CLIENT PAUSE.
+    ctx.server.pause_expiry(ctx.keys);
     // Each command has told of itself.
     ctx.propagation = Propagation::Nothing;
     Ok(())

@@ -9,6 +9,8 @@ use std::io::{self, Read, Write};
 
 /// What one `read` takes at most, in bytes.
 pub const READ_SIZE: usize = 64 * 1024;
+/// One read of a large argument takes at most so many bytes.
+const LARGE_READ: usize = 1024 * 1024;
 /// One flush sends little more than so many bytes.
 const WRITE_MOST: usize = 4 * 1024 * 1024;
 /// Buffers larger than this are given back to the allocator instead of being kept.
@@ -44,6 +46,34 @@ pub enum Input {
     },
     Nothing,
     Closed,
+}
+
+/// The capacity of an input buffer that holds `filled` bytes, for the next read. `wanted` bytes are
+/// known to make progress; 0 if unknown. Memory stays in proportion to what was received, as a peer
+/// can want any number, and is not taken beyond what is wanted.
+fn capacity_for(filled: usize, capacity: usize, wanted: usize) -> usize {
+    let least = filled + READ_SIZE / 4;
+    if capacity >= least || (filled < wanted && wanted <= capacity) {
+        return capacity;
+    }
+    if wanted <= filled {
+        return least.max(2 * capacity);
+    }
+    wanted.max(least).min((4 * filled).max(READ_SIZE))
+}
+
+/// Makes an input buffer longer than the `filled` bytes it holds, to be read into.
+pub fn make_room(input: &mut Vec<u8>, filled: usize, wanted: usize) {
+    let capacity = capacity_for(filled, input.capacity(), wanted);
+    input.reserve_exact(capacity.saturating_sub(input.len()));
+    input.resize(capacity.min(filled + LARGE_READ), 0);
+}
+
+/// A buffer of their own for received bytes that wait for more, which is known to be on its way.
+pub fn hold(bytes: &[u8], wanted: usize) -> Vec<u8> {
+    let mut held = Vec::with_capacity(capacity_for(bytes.len(), bytes.len(), wanted));
+    held.extend_from_slice(bytes);
+    held
 }
 
 pub struct Conn {
@@ -186,5 +216,51 @@ impl Conn {
     pub fn close(&mut self, registry: &Registry) {
         // Closing removes it from the poll in any case.
         let _ = self.stream.deregister(registry);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads `wanted` bytes as the loop does; the largest buffer, and how often it was moved.
+    fn read_all(first: usize, wanted: usize) -> (usize, usize) {
+        let mut input = hold(&vec![b'x'; first], wanted);
+        let (mut filled, mut moves, mut largest) = (first, 0, input.capacity());
+        while filled < wanted {
+            make_room(&mut input, filled, wanted);
+            assert!(input.len() > filled && input.len() - filled <= LARGE_READ.max(READ_SIZE));
+            moves += usize::from(input.capacity() != largest);
+            largest = input.capacity();
+            filled = input.len();
+        }
+        (largest, moves)
+    }
+
+    #[test]
+    fn a_large_argument_has_a_buffer_of_its_size() {
+        assert_eq!(read_all(READ_SIZE, 220_000), (220_000, 0));
+        assert_eq!(read_all(READ_SIZE, 6_000_000).0, 6_000_000);
+        let (largest, moves) = read_all(READ_SIZE, 512 << 20);
+        assert!(largest == 512 << 20 && moves <= 10, "{largest} {moves}");
+    }
+
+    #[test]
+    fn memory_is_in_proportion_to_what_was_received() {
+        let mut input = hold(b"*1\r\n$536870912\r\nx", 512 << 20);
+        assert!(input.capacity() <= READ_SIZE);
+        input.resize(10_000_000, b'x');
+        make_room(&mut input, 10_000_000, 512 << 20);
+        assert!(input.capacity() <= 40_000_000);
+    }
+
+    #[test]
+    fn an_unknown_length_is_read_in_steps() {
+        let mut input = hold(b"*3\r\n$3\r\nS", 0);
+        for filled in [10, 20_000, 40_000, 80_000] {
+            make_room(&mut input, filled, 0);
+            assert!(input.len() >= filled + READ_SIZE / 4);
+            assert!(input.capacity() <= 3 * (filled + READ_SIZE));
+        }
     }
 }

@@ -133,6 +133,11 @@ impl Partial {
         self.bulk.map_or(0, |len| self.at + len + 2)
     }
 
+    /// Bytes that were looked at, and those of them that are arguments.
+    pub fn progress(&self) -> (usize, usize) {
+        (self.at, self.spans.iter().map(|span| span.len).sum())
+    }
+
     /// Bytes of memory it owns.
     pub fn memory(&self) -> usize {
         self.spans.capacity() * size_of::<Span>()

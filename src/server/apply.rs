@@ -60,6 +60,7 @@ fn apply(server: &mut Server, keys: &mut Keyspace, name: &str) -> Result<(), Str
         "maxmemory-policy" | "lfu-log-factor" | "lfu-decay-time" => {
             keys.access.set_lfu(lfu(&server.config));
         }
+        "maxmemory-clients" | "maxmemory" => server.limit_client_memory(),
         "notify-keyspace-events" => {
             notify::listen(server.config.notify_keyspace_events, keys);
         }
@@ -67,6 +68,9 @@ fn apply(server: &mut Server, keys: &mut Keyspace, name: &str) -> Result<(), Str
             server.stats.configure(&server.config);
         }
         "slowlog-max-len" => server.slowlog.keep_most(server.config.slowlog_max_len),
+        "oom-score-adj" | "oom-score-adj-values" => {
+            return server.oom_score.apply(&server.config);
+        }
         "appendonly" => return turn_log_on_or_off(server, keys),
         "save" | "stop-writes-on-bgsave-error" => snapshot::update_gate(server),
         "appendfsync" => server.log.set_fsync(server.config.appendfsync),

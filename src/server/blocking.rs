@@ -195,6 +195,13 @@ impl Blocking {
 }
 
 impl Blocked {
+    /// Bytes of memory taken, those of the queues for its keys among them.
+    pub fn memory(&self) -> usize {
+        let names: usize = self.keys.iter().map(|key| key.len()).sum();
+        let each = size_of::<((usize, Box<[u8]>), Queue)>();
+        size_of::<Blocked>() + self.command.memory() + 2 * (names + self.keys.len() * each)
+    }
+
     /// The command to be executed again; [`Blocked::goes_on`] must be told of it afterwards.
     pub fn take_command(&mut self) -> OwnedArgs {
         self.again = false;
@@ -204,6 +211,11 @@ impl Blocked {
     /// Whether the client waits on after its command, which comes back here, was executed again.
     pub fn goes_on(&mut self, command: OwnedArgs) -> bool {
         self.command = command;
+        self.again
+    }
+
+    /// Whether the command was executed again, and waits on.
+    pub fn waits_again(&self) -> bool {
         self.again
     }
 

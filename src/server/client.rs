@@ -3,6 +3,7 @@
 use super::acl::User;
 use super::blocking::Blocked;
 use super::gate::state;
+use super::pause::Postponed;
 use super::pubsub::Subscriptions;
 use super::tracking::Mode;
 use super::transactions::{Transaction, Watch};
@@ -69,12 +70,18 @@ pub struct Client {
     pub query_bytes: usize,
     /// Milliseconds since 1970 at which the output passed its soft limit.
     pub over_soft_limit_since: Option<i64>,
+    /// Bytes it was counted as for `maxmemory-clients`.
+    pub counted_memory: usize,
     /// It changed data in this tick, so its replies depend on the append-only file.
     pub wrote: bool,
     /// Its replies wait until the append-only file is acknowledged up to here.
     pub parked: Option<u64>,
     /// What it waits for; no further command of it is executed meanwhile.
     pub blocked: Option<Box<Blocked>>,
+    /// Its command that waits for the end of a pause.
+    pub postponed: Option<Box<Postponed>>,
+    /// It asked for MONITOR.
+    pub monitors: bool,
     /// The commands since MULTI.
     pub transaction: Option<Box<Transaction>>,
     pub watch: Option<Box<Watch>>,
@@ -117,9 +124,12 @@ impl Client {
             argument_bytes: 0,
             query_bytes: 0,
             over_soft_limit_since: None,
+            counted_memory: 0,
             wrote: false,
             parked: None,
             blocked: None,
+            postponed: None,
+            monitors: false,
             transaction: None,
             watch: None,
             subscriptions: None,
@@ -144,6 +154,7 @@ impl Client {
             | when(self.transaction.is_some(), state::IN_TRANSACTION)
             | when(self.subscriptions.is_some() && !self.resp3, state::SUBSCRIBED)
             | when(self.tracking.as_ref().is_some_and(|mode| !mode.broadcast), state::TRACKED)
+            | when(self.monitors, state::MONITORS)
     }
 
     /// Whether it must log in before it may do anything: who has not is the default user, who may
@@ -151,6 +162,12 @@ impl Client {
     #[inline]
     pub fn needs_auth(&self) -> bool {
         !self.authenticated && !self.user.is_open()
+    }
+
+    /// Whether it has a command that waits, for whatever: it is not read from.
+    #[inline]
+    pub fn is_waiting(&self) -> bool {
+        self.blocked.is_some() || self.postponed.is_some()
     }
 
     /// `ip:port` of the other side. Asked of the system each time, as it is seldom wanted and

@@ -18,9 +18,11 @@ pub struct Asking {
 pub fn write_line(out: &mut Vec<u8>, client: &Client, now_s: i64, asking: Asking) {
     let conn = client.conn.as_ref();
     let is_asking = client.id == asking.id;
-    let argument_bytes = if is_asking { asking.argument_bytes } else { 0 };
     let held = conn.map_or(0, |c| c.input.len());
-    let input = if is_asking { client.query_bytes } else { held };
+    // What is parsed of an incomplete command counts as arguments rather than as input.
+    let (parsed, arguments) = client.partial.as_ref().map_or((0, 0), |p| p.progress());
+    let argument_bytes = if is_asking { asking.argument_bytes } else { arguments };
+    let input = if is_asking { client.query_bytes } else { held - parsed.min(held) };
     let input_free = conn.map_or(0, |c| c.input.capacity() - held);
     let unsent = conn.map_or(0, |c| c.pending());
     let output_memory = if unsent > 0 { conn.map_or(0, |c| c.output_memory()) } else { 0 };
@@ -44,7 +46,7 @@ pub fn write_line(out: &mut Vec<u8>, client: &Client, now_s: i64, asking: Asking
     let queued_bytes = queued.map_or(0, |transaction| transaction.memory());
     text(format!(" multi-mem={queued_bytes} rbs=0 rbp=0 obl=0").as_bytes());
     text(format!(" oll={} omem={output_memory}", usize::from(unsent > 0)).as_bytes());
-    let total = memory(client) + argument_bytes + queued_bytes;
+    let total = memory(client) + if is_asking { argument_bytes } else { 0 };
     text(format!(" tot-mem={total} events={}", events(client)).as_bytes());
     text(format!(" cmd={} user=", client.last_command).as_bytes());
     text(client.user.name());
@@ -66,12 +68,13 @@ pub fn redirection(client: &Client) -> i64 {
 
 fn flags(client: &Client) -> String {
     let flags = [
+        (client.monitors, 'O'),
         (client.subscriptions.is_some(), 'P'),
-        (client.blocked.is_some(), 'b'),
         (client.transaction.is_some(), 'x'),
         (client.tracking.is_some(), 't'),
         (client.tracking.as_ref().is_some_and(|mode| mode.broken), 'R'),
         (client.tracking.as_ref().is_some_and(|mode| mode.broadcast), 'B'),
+        (client.is_waiting(), 'b'),
         (client.watch.as_ref().is_some_and(|watch| watch.broken), 'd'),
         (client.closing == Closing::AfterReply, 'c'),
         (client.conn.as_ref().is_some_and(|c| c.stream().is_unix()), 'U'),
@@ -91,11 +94,27 @@ fn events(client: &Client) -> &'static str {
     }
 }
 
-/// Bytes of memory a client takes: itself and its buffers.
+/// Bytes of memory a client takes: itself, its buffers, and what it has queued, watches, waits for
+/// and listens to. Takes no time to speak of, as it is asked for after each turn of a client while
+/// `maxmemory-clients` is set.
 pub fn memory(client: &Client) -> usize {
-    let conn = client.conn.as_ref().map_or(0, |c| c.input.capacity() + c.output_memory());
+    memory_with_input(client, client.conn.as_ref().map_or(0, |c| c.input.capacity()))
+}
+
+/// The same for one whose input buffer, of so many bytes, is elsewhere.
+pub fn memory_with_input(client: &Client, input_bytes: usize) -> usize {
+    // As in Redis, who announces a large argument is taken at its word.
+    let announced = client.partial.as_ref().map_or(0, |partial| partial.wants());
+    let input = input_bytes.max(announced);
+    let output = client.conn.as_ref().map_or(0, |c| c.output_memory());
     let partial = client.partial.as_ref().map_or(0, |p| size_of_val(&**p) + p.memory());
     let texts = client.name.len() + client.lib_name.len() + client.lib_version.len();
     let tracking = client.tracking.as_ref().map_or(0, |mode| mode.memory());
-    size_of::<Client>() + conn + partial + texts + tracking
+    let queued = client.transaction.as_ref().map_or(0, |transaction| transaction.memory());
+    let watched = client.watch.as_ref().map_or(0, |watch| watch.memory());
+    let blocked = client.blocked.as_ref().map_or(0, |blocked| blocked.memory());
+    let postponed = client.postponed.as_ref().map_or(0, |postponed| postponed.memory());
+    let listens = client.subscriptions.as_ref().map_or(0, |own| own.memory());
+    let buffers = input + output + partial + texts;
+    size_of::<Client>() + buffers + queued + watched + blocked + postponed + listens + tracking
 }

@@ -24,7 +24,7 @@ pub fn refusal(server: &Server, stream: &Stream, connected: usize) -> Option<&'s
 
 /// Whether a client has been silent for longer than `timeout_s` (0 for any time) allows.
 pub fn is_silent(client: &Client, timeout_s: i64, now_ms: i64) -> bool {
-    let waits = client.blocked.is_some() || client.subscriptions.is_some();
+    let waits = client.is_waiting() || client.subscriptions.is_some() || client.monitors;
     timeout_s > 0 && !waits && now_ms / 1000 - client.active_s > timeout_s
 }
 

@@ -39,10 +39,7 @@ pub fn execute(
     }
     let waits = match admit(server, keys, origin, client_key, request) {
         Ok(entry) => run(server, keys, origin, client_key, entry, request, out),
-        Err(refusal) => {
-            turn_away(server, keys, client_key, refusal, request.args, out);
-            false
-        }
+        Err(refusal) => turn_away(server, keys, client_key, refusal, request.args, out),
     };
     if answers != ReplyMode::On {
         silence(server, client_key, out, start, waits);
@@ -75,6 +72,8 @@ enum Refusal {
     Error(Error),
     /// It waits for EXEC.
     Queued(&'static Entry),
+    /// It waits for the end of a pause.
+    Postponed(&'static Entry),
     /// EXEC itself is refused, and with it what was queued.
     Discarded(Error),
 }
@@ -85,6 +84,7 @@ impl From<Error> for Refusal {
     }
 }
 
+/// Does with a command what the gate says instead of running it; true if the client is to wait.
 #[cold]
 fn turn_away(
     server: &mut Server,
@@ -93,9 +93,14 @@ fn turn_away(
     refusal: Refusal,
     args: Args<'_>,
     out: &mut Reply,
-) {
+) -> bool {
     let client = &mut server.clients[client_key];
     match refusal {
+        Refusal::Postponed(entry) => {
+            client.last_command = &entry.full_name;
+            server.postpone(client_key, args);
+            return true;
+        }
         Refusal::Queued(entry) => {
             client.last_command = &entry.full_name;
             if let Some(transaction) = &mut client.transaction {
@@ -112,6 +117,12 @@ fn turn_away(
         Refusal::Discarded(error) => {
             client.end_transaction();
             server.watchers.forget(keys, client_key, client);
+            if server.state & gate::state::MONITORED != 0
+                && let Some(entry) = server.commands.find(args.get(0))
+            {
+                // They have seen MULTI, so they are to see that this ended.
+                server.show_to_monitors(client_key, entry, args);
+            }
             let error = error.text();
             let reason = error.strip_prefix(b"ERR ").unwrap_or(&error);
             let text = [b"EXECABORT Transaction discarded because of: ", reason].concat();
@@ -125,6 +136,7 @@ fn turn_away(
         let entry = found.map(|entry| gate::subcommand(entry, args).unwrap_or(entry));
         tracking::end_command(client, Origin::Client, entry);
     }
+    false
 }
 
 #[cold]
@@ -224,6 +236,9 @@ fn run(
             tracking::end_command(&mut server.clients[client_key], origin, Some(entry));
         }
     }
+    if server.state & gate::state::MONITORED != 0 && !is_repeated(server, client_key, waits) {
+        server.show_to_monitors(client_key, entry, args);
+    }
     let ns = server.advance_clock(keys, origin, began_ns);
     if waits {
         // It counts when it has its reply.
@@ -270,6 +285,12 @@ fn own_name(entry: &Entry, args: Args<'_>) -> Option<OwnedArgs> {
     (!is_own).then(|| std::iter::once(name).chain(args.from(1).iter()).collect())
 }
 
+/// Whether a command that has just run is one that had waited.
+fn is_repeated(server: &Server, client_key: usize, waits: bool) -> bool {
+    let blocked = &server.clients[client_key].blocked;
+    blocked.as_ref().is_some_and(|blocked| !waits || blocked.waits_again())
+}
+
 /// The gate: finds the command and says whether it may run now.
 #[inline]
 fn admit(
@@ -310,7 +331,8 @@ fn admit(
 }
 
 /// Decides about a command in states that its mask matched. In Redis's order: whether the client
-/// has logged in, what it may never queue, its user's permissions, all else.
+/// has logged in, what it may never queue, its user's permissions, all else. Whether it is
+/// postponed comes last: it must not be told at the end of a pause that it never had a chance.
 fn judge(
     server: &mut Server,
     keys: &Keyspace,
@@ -319,8 +341,8 @@ fn judge(
     args: Args<'_>,
     refused: u32,
 ) -> Result<&'static Entry, Refusal> {
-    use gate::state::{IN_TRANSACTION, RESTRICTED, UNAUTHENTICATED};
-    let is_never_queued = entry.command.has(flag::NO_MULTI) && refused & IN_TRANSACTION != 0;
+    use gate::state::{IN_TRANSACTION, PAUSED, RESTRICTED, UNAUTHENTICATED};
+    let is_never_queued = is_never_queued(entry, refused);
     if refused & RESTRICTED != 0 && refused & UNAUTHENTICATED == 0 && !is_never_queued {
         let is_queuing = server.clients[client_key].transaction.is_some();
         let context = if is_queuing { Context::Multi } else { Context::Toplevel };
@@ -329,7 +351,9 @@ fn judge(
             return Err(reject(server, entry, error));
         }
     }
-    match refused & !RESTRICTED {
+    let is_paused = refused & PAUSED != 0 && !server.clients[client_key].monitors;
+    match refused & !(RESTRICTED | PAUSED) {
+        0 | IN_TRANSACTION if is_paused && !is_never_queued => Err(Refusal::Postponed(entry)),
         0 => Ok(entry),
         IN_TRANSACTION if !is_never_queued => Err(Refusal::Queued(entry)),
         refused => {
@@ -337,4 +361,9 @@ fn judge(
             Err(reject(server, entry, error))
         }
     }
+}
+
+/// Whether it may not be part of a transaction, and its client is in one.
+fn is_never_queued(entry: &Entry, refused: u32) -> bool {
+    entry.command.has(flag::NO_MULTI) && refused & gate::state::IN_TRANSACTION != 0
 }

@@ -21,15 +21,24 @@ pub mod state {
     /// The client's user may not do everything: its permissions must be asked.
     pub const RESTRICTED: u32 = 1 << 5;
     /// The last background save has failed.
-    pub const SAVE_ERROR: u32 = 1 << 10;
+    pub const SAVE_ERROR: u32 = 1 << 11;
     /// Of a client: what it reads is remembered, as its cache may hold it. Of the server: some
     /// client tracks. Refuses nothing.
     pub const TRACKED: u32 = 1 << 9;
+    /// CLIENT PAUSE: commands that may change data, or reach replicas, are postponed.
+    pub const PAUSED_WRITES: u32 = 1 << 6;
+    /// CLIENT PAUSE: all commands are.
+    pub const PAUSED_ALL: u32 = 1 << 7;
+    pub const PAUSED: u32 = PAUSED_WRITES | PAUSED_ALL;
+    /// Of the server: some client has asked for MONITOR. Refuses nothing.
+    pub const MONITORED: u32 = 1 << 8;
+    /// The client has asked for MONITOR: it may not look at data, and is not paused.
+    pub const MONITORS: u32 = 1 << 10;
 }
 
 /// The states in which a command with these flags is refused.
 pub fn refused_in(flags: u32) -> u32 {
-    let mut refused = 0;
+    let mut refused = state::PAUSED_ALL;
     if flags & flag::NO_AUTH == 0 {
         refused |= state::UNAUTHENTICATED | state::RESTRICTED;
     }
@@ -37,7 +46,10 @@ pub fn refused_in(flags: u32) -> u32 {
         refused |= state::LOADING;
     }
     if flags & (flag::WRITE | flag::MAY_REPLICATE) != 0 {
-        refused |= state::DISK_ERROR | state::SAVE_ERROR;
+        refused |= state::DISK_ERROR | state::SAVE_ERROR | state::PAUSED_WRITES;
+    }
+    if flags & (flag::WRITE | flag::MAY_REPLICATE | flag::READONLY) != 0 {
+        refused |= state::MONITORS;
     }
     if flags & flag::IMMEDIATE == 0 {
         refused |= state::IN_TRANSACTION;
@@ -62,6 +74,10 @@ pub fn refusal(states: u32, entry: &Entry, disk_error: Option<&str>) -> Error {
         ))
     } else if states == state::IN_TRANSACTION {
         Error::Static("ERR Command not allowed inside a transaction")
+    } else if states & state::MONITORS != 0 && states & (state::DISK_ERROR | state::SAVE_ERROR) == 0
+    {
+        // Redis takes it for a kind of replica.
+        Error::Static("ERR Replica can't interact with the keyspace")
     } else if states & state::SAVE_ERROR != 0 {
         Error::Static(
             "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to \

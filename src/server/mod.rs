@@ -6,6 +6,7 @@ pub mod apply;
 pub mod blocking;
 pub mod client;
 pub mod client_list;
+pub mod client_memory;
 pub mod command;
 pub mod config;
 pub mod connections;
@@ -27,7 +28,10 @@ pub mod log;
 pub mod logging;
 pub mod login;
 pub mod memory;
+pub mod monitors;
 pub mod notify;
+pub mod oom;
+pub mod pause;
 pub mod phases;
 pub mod process;
 pub mod pubsub;
@@ -47,6 +51,7 @@ use crate::store::Keyspace;
 use acl::Acl;
 use blocking::Blocking;
 use client::Client;
+use client_memory::ClientMemory;
 use command::CommandTable;
 use config::Config;
 use ctx::Origin;
@@ -57,6 +62,9 @@ use latency::Latency;
 use listeners::Listeners;
 use loading::LoadingInfo;
 use log::Log;
+use monitors::Monitors;
+use oom::OomScore;
+use pause::Pause;
 use phases::{Phase, Phases};
 use pubsub::PubSub;
 use slab::Slab;
@@ -79,6 +87,8 @@ pub struct Server {
     pub commands: &'static CommandTable,
     /// Boxed, so that a growing slab moves pointers and leaves no large holes behind.
     pub clients: Slab<Box<Client>>,
+    /// What clients take, as far as `maxmemory-clients` wants it counted.
+    pub client_memory: ClientMemory,
     /// Keys of clients that were told to close while others had their turn; the loop, which does
     /// not look at idle clients, closes them at the end of the tick.
     pub doomed: Vec<usize>,
@@ -92,15 +102,20 @@ pub struct Server {
     pub effects: Effects,
     /// Clients that wait for keys.
     pub blocking: Blocking,
+    /// Clients that CLIENT PAUSE holds back.
+    pub pause: Pause,
     /// Clients that watch keys.
     pub watchers: Watchers,
     pub pubsub: PubSub,
     /// Clients that cache what they read.
     pub tracking: Tracking,
+    /// Clients that see what others execute.
+    pub monitors: Monitors,
     pub slowlog: Slowlog,
     pub snapshots: Snapshots,
     pub log: Log,
     pub free: Free,
+    pub oom_score: OomScore,
     pub clock: Clock,
     pub rng: Rng,
     /// Bits of `gate::state` that hold for all clients.
@@ -171,7 +186,7 @@ impl Instance {
         notify::listen(config.notify_keyspace_events, &mut keys);
         let mut acl = Acl::new(commands);
         login::set_default_password(&mut acl, &config.requirepass, commands);
-        let server = Server {
+        let mut server = Server {
             acl,
             stats: Stats::new(commands.ids(), &config),
             phases: Phases::default(),
@@ -179,15 +194,19 @@ impl Instance {
             config,
             commands,
             clients: Slab::new(),
+            client_memory: ClientMemory::default(),
             effects: Effects::default(),
             blocking: Blocking::default(),
+            pause: Pause::default(),
             watchers: Watchers::default(),
             pubsub: PubSub::default(),
             tracking: Tracking::new(rng.next_u64()),
+            monitors: Monitors::default(),
             slowlog: Slowlog::default(),
             snapshots: Snapshots::default(),
             log: Log::default(),
             free: Free::new(),
+            oom_score: OomScore::default(),
             rng,
             state: 0,
             config_file: None,
@@ -208,6 +227,7 @@ impl Instance {
             next_ms_ns: clock.monotonic_ns(),
             clock,
         };
+        server.limit_client_memory();
         Instance { server, keys }
     }
 

@@ -73,15 +73,27 @@ impl<T> ByKind<T> {
 
 /// What one client listens to.
 #[derive(Default)]
-pub struct Subscriptions(ByKind<BTreeSet<Box<[u8]>>>);
+pub struct Subscriptions {
+    names: ByKind<BTreeSet<Box<[u8]>>>,
+    /// Bytes of all names.
+    names_bytes: usize,
+}
 
 impl Subscriptions {
     pub fn len(&self, kind: Kind) -> usize {
-        self.0.of(kind).len()
+        self.names.of(kind).len()
+    }
+
+    /// Bytes of memory taken: each name stands here, and for all who listen to it.
+    pub fn memory(&self) -> usize {
+        let count: usize =
+            [Kind::Channel, Kind::Pattern, Kind::Shard].map(|k| self.len(k)).iter().sum();
+        let each = size_of::<Box<[u8]>>() + size_of::<BTreeSet<usize>>();
+        size_of::<Subscriptions>() + 2 * (count * each + self.names_bytes)
     }
 
     pub fn names(&self, kind: Kind) -> impl Iterator<Item = &[u8]> {
-        self.0.of(kind).iter().map(|name| &**name)
+        self.names.of(kind).iter().map(|name| &**name)
     }
 
     /// The number a reply about this kind gives: shards are counted by themselves.
@@ -139,7 +151,8 @@ impl PubSub {
 
     pub fn subscribe(&mut self, client_key: usize, client: &mut Client, kind: Kind, name: &[u8]) {
         let own = client.subscriptions.get_or_insert_default();
-        if own.0.of_mut(kind).insert(name.into()) {
+        if own.names.of_mut(kind).insert(name.into()) {
+            own.names_bytes += name.len();
             self.listeners.of_mut(kind).entry(name.into()).or_default().insert(client_key);
         }
         client.update_state();
@@ -147,7 +160,8 @@ impl PubSub {
 
     pub fn unsubscribe(&mut self, client_key: usize, client: &mut Client, kind: Kind, name: &[u8]) {
         let Some(own) = &mut client.subscriptions else { return };
-        if own.0.of_mut(kind).remove(name) {
+        if own.names.of_mut(kind).remove(name) {
+            own.names_bytes -= name.len();
             self.forget(client_key, kind, name);
         }
         if own.is_empty() {

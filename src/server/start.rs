@@ -110,6 +110,9 @@ pub fn prepare(
     let mut instance = Instance::new(config, commands, Clock::system());
     instance.server.config_file = config_file;
     declarations::load_users(&mut instance.server)?;
+    let server = &mut instance.server;
+    // Why it failed is in the log; the server can do without.
+    let _ = server.oom_score.apply(&server.config);
     let mut eventloop = EventLoop::new(instance).map_err(|e| format!("Can't poll: {e}"))?;
     eventloop.listen()?;
     let port = eventloop.instance().server.listeners.port();

@@ -49,6 +49,8 @@ pub struct Stats {
     pub writes: u64,
     pub query_buffer_disconnections: u64,
     pub output_buffer_disconnections: u64,
+    /// Clients cut off for `maxmemory-clients`.
+    pub evicted_clients: u64,
     pub peak_memory: u64,
     /// Commands a second, smoothed; see [`Rate`].
     pub command_rate: Rate,

@@ -13,7 +13,7 @@ use super::execute::{Request, execute};
 use super::listeners::FIRST_TOKEN;
 use super::phases::Phase;
 use super::{Instance, Shutdown, connections, gate, notify, snapshot};
-use crate::net::conn::{Conn, Input, Pool, READ_SIZE};
+use crate::net::conn::{self, Conn, Input, Pool, READ_SIZE};
 use crate::net::stream::Stream;
 use crate::resp::parse::{self, Limits, Parsed, ProtocolError, Span};
 use crate::resp::{Args, Reply};
@@ -36,8 +36,6 @@ const BATCH: usize = 32;
 const TURN_NS: u64 = 2_000_000;
 /// A client with more unsent bytes than this is not read from until it has read them.
 const PAUSE_OUTPUT: usize = 64 * 1024 * 1024;
-/// One read of a large argument takes at most so many bytes.
-const LARGE_READ: usize = 1024 * 1024;
 /// Periodic work is done every so many milliseconds.
 const CRON_MS: u64 = 100;
 /// Clients are looked at in so many parts, one each time.
@@ -228,6 +226,9 @@ impl EventLoop {
         if let Some(deadline_ms) = self.instance.server.blocking.next_deadline_ms() {
             wait_ms = wait_ms.min(deadline_ms.saturating_sub(self.monotonic_ms()));
         }
+        if let Some(ends_ms) = self.instance.server.pause.ends_ms() {
+            wait_ms = wait_ms.min(ends_ms.saturating_sub(self.monotonic_ms()));
+        }
         Duration::from_millis(wait_ms)
     }
 
@@ -347,11 +348,12 @@ impl EventLoop {
     /// One client's turn: reads once, executes what arrived whole.
     fn serve(&mut self, key: usize) {
         let client = &mut self.instance.server.clients[key];
+        let is_waiting = client.is_waiting();
         let Some(conn) = client.conn.as_mut() else { return };
         if client.closing != Closing::No || conn.pending() > PAUSE_OUTPUT {
             return;
         }
-        if client.blocked.is_some() {
+        if is_waiting {
             // Its next commands have to wait, too. One that went away waits for nothing.
             if conn.ended {
                 self.close(key, Closing::Now);
@@ -370,8 +372,7 @@ impl EventLoop {
         if conn.readable && (is_shared || client.partial.is_some()) {
             if !is_shared {
                 let wanted = client.partial.as_ref().map_or(0, |p| p.wants());
-                let more = wanted.saturating_sub(filled).clamp(READ_SIZE / 4, LARGE_READ);
-                input.resize(filled + more, 0);
+                conn::make_room(&mut input, filled, wanted);
             }
             match conn.read(&mut input, filled) {
                 Ok(Input::Bytes { len, .. }) => {
@@ -391,8 +392,42 @@ impl EventLoop {
             }
             self.instance.server.end_phase(Phase::Read);
         }
+        if self.evict_before_turn(key, (!is_shared).then_some(input.capacity())) {
+            if is_shared {
+                self.shared_input = input;
+            }
+            return;
+        }
         let used = self.execute_input(key, &mut input, filled);
         self.put_input(key, input, used, filled, is_shared);
+        self.count_after_turn(key);
+    }
+
+    /// Under `maxmemory-clients`, what others have taken so far is looked at before each turn, and
+    /// so is the client's own input, `input_bytes`, before it becomes a value. True if the client
+    /// itself is cut off.
+    fn evict_before_turn(&mut self, key: usize, input_bytes: Option<usize>) -> bool {
+        let Instance { server, keys } = &mut self.instance;
+        if !server.client_memory.is_limited() {
+            return false;
+        }
+        if let Some(input_bytes) = input_bytes {
+            server.count_memory_with_input(key, input_bytes);
+        }
+        server.evict_clients(keys.now_ms);
+        server.clients[key].closing == Closing::Now
+    }
+
+    /// Counts what a turn has left, but for a client whose own limit its output has passed.
+    fn count_after_turn(&mut self, key: usize) {
+        if !self.instance.server.client_memory.is_limited() {
+            return;
+        }
+        if self.cut_off_if_over_limit(key) {
+            self.mark_output(key);
+        } else {
+            self.instance.server.count_memory(key);
+        }
     }
 
     fn close(&mut self, key: usize, when: Closing) {
@@ -415,6 +450,9 @@ impl EventLoop {
                 self.cut(key, &mut input[..filled], used, partial.take(), &mut batch);
             self.look_ahead(key, input, &mut batch);
             let done = self.execute_batch(key, input, &batch, &mut out, &mut used);
+            if self.instance.server.state & gate::state::MONITORED != 0 {
+                self.tell_monitors(Some((key, &mut out)));
+            }
             let server = &mut self.instance.server;
             if server.clients[key].closing != Closing::No {
                 used = filled;
@@ -481,10 +519,12 @@ impl EventLoop {
         batch.commands.clear();
         batch.spans.clear();
         let server = &self.instance.server;
-        let authenticated = !server.clients[key].needs_auth();
+        let client = &server.clients[key];
+        let authenticated = !client.needs_auth();
         let limits = Limits { max_bulk: server.config.proto_max_bulk_len, authenticated };
-        // A client's first AUTH changes the limits for what follows it.
-        let most = if authenticated { BATCH } else { 1 };
+        // A client's first AUTH changes the limits for what follows it. One that sees what is
+        // executed sees its own commands, each behind its reply.
+        let most = if authenticated && !client.monitors { BATCH } else { 1 };
         let mut at = start;
         while batch.commands.len() < most {
             if at == input.len() {
@@ -564,7 +604,7 @@ impl EventLoop {
             // Nothing of a pipeline comes after its SHUTDOWN.
             let shutdown = self.instance.server.shutdown;
             let stops = shutdown.is_some_and(|shutdown| shutdown.client_key == Some(key));
-            let stops = stops || client.blocked.is_some();
+            let stops = stops || client.is_waiting();
             if client.closing != Closing::No || out.len() > PAUSE_OUTPUT || stops {
                 return false;
             }
@@ -597,16 +637,22 @@ impl EventLoop {
     ) {
         let client = &mut self.instance.server.clients[key];
         let limit = self.instance.server.config.client_query_buffer_limit;
+        let is_waiting = client.is_waiting();
         let Some(conn) = client.conn.as_mut() else { return };
         if is_shared {
             if used < filled {
-                conn.input = input[used..filled].to_vec();
+                // If the read came back full, the rest of a large argument is on its way.
+                let partial = client.partial.as_ref().filter(|_| conn.readable);
+                let wanted = partial.map_or(0, |partial| partial.wants());
+                let rest = &input[used..filled];
+                conn.input = if wanted > 0 { conn::hold(rest, wanted) } else { rest.to_vec() };
             }
             self.shared_input = input;
         } else if used < filled {
             input.truncate(filled);
             input.drain(..used);
-            if input.capacity() / 2 > input.len().max(READ_SIZE) {
+            let wanted = client.partial.as_ref().map_or(0, |partial| partial.wants());
+            if input.capacity() / 2 > input.len().max(wanted).max(READ_SIZE) {
                 // A large argument is done with, and the client may be idle for long.
                 input.shrink_to_fit();
             }
@@ -617,7 +663,7 @@ impl EventLoop {
             warn!("Closing client that reached max query buffer length: id={}", client.id);
             self.instance.server.stats.query_buffer_disconnections += 1;
             self.close(key, Closing::Now);
-        } else if client.blocked.is_some() {
+        } else if is_waiting {
             if conn.ended {
                 self.close(key, Closing::Now);
             }
@@ -663,6 +709,8 @@ impl EventLoop {
 
     /// What is due by the clock: keys that expire, and the periodic work.
     fn on_time(&mut self) {
+        let Instance { server, keys } = &mut self.instance;
+        server.end_pause_if_due(keys);
         self.expire_keys();
         let monotonic_ms = self.monotonic_ms();
         if monotonic_ms >= self.next_cron_ms {
@@ -680,6 +728,9 @@ impl EventLoop {
         }
         self.end_overdue_waits();
         self.settle_tracking();
+        if self.instance.server.pause.has_released() {
+            self.go_on_after_pause();
+        }
         if !self.instance.keys.events.list.is_empty() {
             let Instance { server, keys } = &mut self.instance;
             notify::publish(server, keys);
@@ -781,6 +832,11 @@ impl EventLoop {
             client.parked = None;
             self.send(key);
         }
+        // Output that is too much for its client's own limit is gone by now.
+        self.instance.server.evict_clients(self.instance.keys.now_ms);
+        for key in std::mem::take(&mut self.instance.server.doomed) {
+            self.send(key);
+        }
         if writes {
             self.instance.server.end_phase(Phase::Write);
         }
@@ -862,21 +918,29 @@ impl EventLoop {
         }
     }
 
+    /// Ends a client with more output than `client-output-buffer-limit` allows; true if it does.
+    fn cut_off_if_over_limit(&mut self, key: usize) -> bool {
+        let Instance { server, keys } = &mut self.instance;
+        let limits = &server.config.client_output_buffer_limit;
+        let client = &mut server.clients[key];
+        if client.closing == Closing::Now
+            || !connections::is_over_limit(client, limits, keys.now_ms)
+        {
+            return false;
+        }
+        let (id, peer) = (client.id, client.peer());
+        warn!("Client id={id} addr={peer} closed for overcoming of output buffer limits.");
+        client.close(Closing::Now);
+        server.stats.output_buffer_disconnections += 1;
+        true
+    }
+
     /// Writes a client's output, and closes the client if its time has come.
     fn send(&mut self, key: usize) {
+        self.cut_off_if_over_limit(key);
         let now_ms = self.instance.keys.now_ms;
         let server = &mut self.instance.server;
-        let limits = server.config.client_output_buffer_limit;
         let client = &mut server.clients[key];
-        if connections::is_over_limit(client, &limits, now_ms) {
-            warn!(
-                "Client id={} addr={} closed for overcoming of output buffer limits.",
-                client.id,
-                client.peer()
-            );
-            server.stats.output_buffer_disconnections += 1;
-            client.close(Closing::Now);
-        }
         let Some(conn) = client.conn.as_mut() else { return };
         if client.closing != Closing::Now && conn.pending() > 0 {
             match conn.flush(self.poll.registry(), &mut self.pool) {
@@ -907,7 +971,7 @@ impl EventLoop {
             self.connected -= 1;
         } else if (conn.readable || (!conn.input.is_empty() && client.partial.is_none()))
             && conn.pending() <= PAUSE_OUTPUT
-            && client.blocked.is_none()
+            && !client.is_waiting()
         {
             // It may have been paused, and there is no event for what came before.
             self.schedule(key);
@@ -915,6 +979,7 @@ impl EventLoop {
         if goes_on && self.instance.server.clients.contains(key) {
             self.mark_output(key);
         }
+        self.instance.server.count_memory(key);
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Transaction {
     pub aborted: bool,
     /// The states of the server, as bits of `gate::state`, in which some command is refused.
     pub refused: u32,
+    /// Bytes that the queued commands' arguments take.
+    bytes: usize,
 }
 
 pub struct Queued {
@@ -30,13 +32,14 @@ pub struct Queued {
 impl Transaction {
     pub fn queue(&mut self, entry: &'static Entry, args: Args<'_>) {
         self.refused |= entry.refused;
-        self.commands.push(Queued { args: args.iter().collect(), entry });
+        let queued = Queued { args: args.iter().collect(), entry };
+        self.bytes += queued.args.memory();
+        self.commands.push(queued);
     }
 
     /// Bytes that the queued commands take.
     pub fn memory(&self) -> usize {
-        let bytes = |queued: &Queued| size_of::<Queued>() + queued.args.memory();
-        self.commands.iter().map(bytes).sum()
+        self.bytes + self.commands.capacity() * size_of::<Queued>()
     }
 }
 
@@ -46,6 +49,8 @@ pub struct Watch {
     keys: Vec<(usize, Box<[u8]>)>,
     /// One of them has changed.
     pub broken: bool,
+    /// Bytes of the keys' names.
+    names_bytes: usize,
 }
 
 /// Who watches which key.
@@ -63,7 +68,9 @@ impl Watchers {
             return;
         }
         keys.interests.add(watched.0, key);
-        client.watch.get_or_insert_default().keys.push(watched);
+        let watch = client.watch.get_or_insert_default();
+        watch.names_bytes += key.len();
+        watch.keys.push(watched);
     }
 
     /// The client watches nothing any more.
@@ -90,13 +97,22 @@ impl Watchers {
 }
 
 impl Watch {
+    /// Bytes of memory taken: each key stands here, with whom it concerns, and with those that
+    /// somebody wants to hear about.
+    pub fn memory(&self) -> usize {
+        let each = size_of::<(usize, Box<[u8]>)>();
+        size_of::<Watch>() + 3 * (self.keys.len() * each + self.names_bytes)
+    }
+
     /// Whether a watched key has changed, or its time has come although nobody has seen it yet.
     pub fn is_broken(&self, keys: &mut Keyspace) -> bool {
         let expired = keys.expired;
+        let mut overdue = false;
         for (db, key) in &self.keys {
             keys.select(*db);
             keys.exists(key);
+            overdue |= keys.is_overdue(*db, key);
         }
-        self.broken || keys.expired != expired
+        self.broken || overdue || keys.expired != expired
     }
 }

@@ -24,6 +24,8 @@ mod tests;
 const FREE_HERE: usize = 64;
 /// Fields of a hash that expire in one piece of work, told as one.
 const FIELDS_AT_ONCE: usize = 64;
+/// Keys drawn by RANDOMKEY while keys whose time has come are not removed.
+const PAUSED_DRAWS: u32 = 100;
 
 /// All databases of a server.
 pub struct Keyspace {
@@ -43,6 +45,10 @@ pub struct Keyspace {
     pub expired_fields: u64,
     /// Off while a file is loaded: then keys go away by the commands in the file alone.
     pub expiry_enabled: bool,
+    /// On while clients are paused: a key whose time has come is not there for anybody, but stays
+    /// until the pause ends. It must be on only while nothing writes, as the key is in the way of a
+    /// new one.
+    pub expiry_paused: bool,
     /// Off for clients with CLIENT NO-TOUCH.
     pub touch: bool,
     /// What each access writes into a record.
@@ -122,6 +128,7 @@ impl Keyspace {
             expired: 0,
             expired_fields: 0,
             expiry_enabled: true,
+            expiry_paused: false,
             touch: true,
             access: Access::new(seed_number),
             expired_untold: Vec::new(),
@@ -206,7 +213,11 @@ impl Keyspace {
         }
     }
 
+    /// Removes a key whose time has come.
     fn expire(&mut self, place: Place) {
+        if self.expiry_paused {
+            return;
+        }
         let key: Box<[u8]> = self.db().view(place).key().into();
         self.expired += 1;
         self.events.push(self.current, class::EXPIRED, "expired", &key);
@@ -235,6 +246,9 @@ impl Keyspace {
 
     /// Removes a hash with its last fields, all of which are due.
     fn expire_fields_and_key(&mut self, place: Place) {
+        if self.expiry_paused {
+            return;
+        }
         let view = self.db().view(place);
         let key: Box<[u8]> = view.key().into();
         if let Value::Object(Object::ExpiringHash(hash)) = view.value() {
@@ -252,6 +266,9 @@ impl Keyspace {
         place: Place,
         take: impl FnMut(&mut hash::Expiring) -> Option<Box<[u8]>>,
     ) {
+        if self.expiry_paused {
+            return;
+        }
         let mut take = take;
         self.before_change(place);
         let Some(Object::ExpiringHash(hash)) = self.db_mut().object_mut(place) else { return };
@@ -606,14 +623,28 @@ impl Keyspace {
         self.select(current);
     }
 
-    /// A live key of the current database, drawn with equal chances.
+    /// A live key of the current database, drawn with equal chances. While expiry is paused there
+    /// may be none, and to prove it would take too long: then it may be one whose time has come.
     pub fn random(&mut self, rng: &mut Rng) -> Option<Box<[u8]>> {
+        let mut tries_left = PAUSED_DRAWS;
         loop {
             let key: Box<[u8]> = self.db().random(rng)?.key().into();
             if self.locate(&key).is_some() {
                 return Some(key);
             }
+            if self.expiry_paused {
+                tries_left -= 1;
+                if tries_left == 0 {
+                    return Some(key);
+                }
+            }
         }
+    }
+
+    /// Whether a key is there although its time has come, as no more than a pause allows.
+    pub fn is_overdue(&self, db: usize, key: &[u8]) -> bool {
+        let found = self.dbs[db].find(self.seed.hash(key), key);
+        self.expiry_paused && found.is_some_and(|(_, view)| !self.is_live(db, &view))
     }
 
     /// A step of SCAN over the current database: hands live records to `visit`.
@@ -638,6 +669,9 @@ impl Keyspace {
 
     /// When the next key of any database, or field of a hash, is due, in milliseconds since 1970.
     pub fn next_expiry(&self) -> Option<i64> {
+        if self.expiry_paused {
+            return None;
+        }
         let keys = self.dbs.iter().filter_map(Records::next_time);
         let fields = self.dbs.iter().map(Records::next_field).filter(|ms| *ms < i64::MAX);
         keys.chain(fields).min()
@@ -646,6 +680,9 @@ impl Keyspace {
     /// Removes keys and fields whose time has come until `out_of_time` says to stop; true if there
     /// may be more to do.
     pub fn expire_due(&mut self, mut out_of_time: impl FnMut() -> bool) -> bool {
+        if self.expiry_paused {
+            return false;
+        }
         let selected = self.current;
         let mut more = false;
         for db in 0..self.dbs.len() {

@@ -216,7 +216,7 @@ group "Clients";
     /// Memory all clients together may take, in bytes or as a share of `maxmemory`; above it
     /// those that take most are cut off. 0 is no limit.
     "maxmemory-clients" => maxmemory_clients: ClientMemory = ClientMemory::Bytes(0),
-        Kind::Number { min: 0, max: LONG, unit: Unit::BytesOrPercent }, RUN.no_effect();
+        Kind::Number { min: 0, max: LONG, unit: Unit::BytesOrPercent }, RUN;
     /// Keys remembered for clients that asked to be told of changes; 0 is no limit.
     "tracking-table-max-keys" => tracking_table_max_keys: usize = 1_000_000, number(0, LONG),
         RUN;
@@ -295,10 +295,10 @@ group "General";
     /// Whether to tell the kernel which processes to kill first when memory runs out, and
     /// whether the values are added to the score the process began with.
     "oom-score-adj" => oom_score_adj: OomScoreAdj = OomScoreAdj::No,
-        Kind::Choice(OomScoreAdj::NAMES), RUN.no_effect();
+        Kind::Choice(OomScoreAdj::NAMES), RUN;
     /// The scores for a primary, a replica, and a process that saves.
     "oom-score-adj-values" => oom_score_adj_values: [i32; 3] = [0, 200, 800],
-        Kind::Words("primary replica background"), RUN.no_effect();
+        Kind::Words("primary replica background"), RUN;
     /// Reads further directives from a file, here; a pattern with `*`, `?` or `[]` reads all
     /// files that match, in order of their names.
     "include" => include: Vec<Declaration> = Vec::new(),
@@ -371,9 +371,9 @@ group "Append-only file";
     "aof-disable-auto-gc" => aof_disable_auto_gc: bool = false, Kind::YesNo, RUN;
     /// Size of the memory-mapped buffer in front of the log: writes in it survive the end of the
     /// process.
-    "aof-ring-size" => aof_ring_size: u64 = 32 * MB, bytes(MB as i128, LONG), START;
+    "aof-ring-size" => aof_ring_size: u64 = 32 * MB, bytes(MB as i128, LONG), START.hidden();
     /// Directory of that buffer, such as one in memory; empty for that of the log.
-    "aof-ring-dir" => aof_ring_dir: String = String::new(), TEXT, START;
+    "aof-ring-dir" => aof_ring_dir: String = String::new(), TEXT, START.hidden();
 
 group "Snapshots";
     /// Save when there were so many changes within so many seconds; several pairs or lines add

@@ -13,7 +13,7 @@ pub fn write(lines: &mut Lines, source: Source<'_>) {
     lines.field("maxclients", server.config.maxclients);
     lines.field("client_recent_max_input_buffer", input);
     lines.field("client_recent_max_output_buffer", output);
-    lines.field("blocked_clients", server.blocking.len());
+    lines.field("blocked_clients", server.blocking.len() + server.pause.len());
     lines.field("tracking_clients", server.tracking.clients());
     lines.field("clients_in_timeout_table", server.blocking.deadlines());
     lines.field("total_blocking_keys", server.blocking.keys());

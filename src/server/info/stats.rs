@@ -32,7 +32,7 @@ pub fn write(lines: &mut Lines, source: Source<'_>) {
     let expire_ns = server.phases.of(Phase::Expire).sum_ns;
     lines.field("expire_cycle_cpu_milliseconds", expire_ns / 1_000_000);
     lines.field("evicted_keys", 0);
-    lines.field("evicted_clients", 0);
+    lines.field("evicted_clients", stats.evicted_clients);
     lines.field("total_eviction_exceeded_time", 0);
     lines.field("current_eviction_exceeded_time", 0);
     lines.field("keyspace_hits", keys.hits);

@@ -1,5 +1,5 @@
-//! The loop's part in [`blocking`](crate::server::blocking): executes the commands of clients that
-//! wait again, and sends away those whose time is up.
+//! The loop's part in [`blocking`](crate::server::blocking) and [`pause`](crate::server::pause):
+//! executes the commands of clients that wait again, and sends away those whose time is up.
 
 use super::EventLoop;
 use crate::resp::Reply;
@@ -8,6 +8,7 @@ use crate::server::blocking::Release;
 use crate::server::client::Closing;
 use crate::server::ctx::Origin;
 use crate::server::execute::{self, Request, execute};
+use crate::server::gate::state::PAUSED;
 use crate::server::phases::Phase;
 use crate::server::tracking;
 
@@ -46,15 +47,24 @@ impl EventLoop {
 
     fn serve_waiting(&mut self, changed: &(usize, Box<[u8]>)) {
         let mut ticket = 0;
+        let mut held_back = false;
         loop {
             let Instance { server, keys } = &mut self.instance;
             keys.select(changed.0);
             // It is another one after each client that took something.
             let kind = keys.peek(&changed.1).map(|view| view.value().kind());
             let next = server.blocking.next_waiting(&server.clients, changed, ticket, kind);
-            let Some((found, client_key)) = next else { return };
+            let Some((found, client_key)) = next else { break };
             ticket = found + 1;
+            let blocked = &server.clients[client_key].blocked;
+            if blocked.as_ref().is_some_and(|b| b.entry.refused & server.state & PAUSED != 0) {
+                held_back = true;
+                continue;
+            }
             self.try_again(client_key);
+        }
+        if held_back {
+            self.instance.server.pause.hold_change(changed);
         }
     }
 
@@ -75,6 +85,40 @@ impl EventLoop {
         self.put_output(key, out);
         if !goes_on {
             self.end_wait(key);
+        }
+    }
+
+    /// After a pause: executes what was postponed, in the order in which it came. Commands may be
+    /// postponed again.
+    #[cold]
+    pub(super) fn go_on_after_pause(&mut self) {
+        let resumed = self.instance.server.pause.take_released();
+        for key in resumed.client_keys {
+            self.execute_postponed(key);
+            if self.has_news() {
+                self.tell_news(None);
+            }
+        }
+        for changed in resumed.changed {
+            self.serve_waiting(&changed);
+        }
+    }
+
+    fn execute_postponed(&mut self, key: usize) {
+        let Instance { server, keys } = &mut self.instance;
+        let client = &mut server.clients[key];
+        let Some(postponed) = client.postponed.take() else { return };
+        let Some(conn) = client.conn.as_mut() else { return };
+        if client.closing != Closing::No {
+            return;
+        }
+        let mut out = Reply::new(conn.take_output(&mut self.pool), client.resp3);
+        let request = Request { args: postponed.command.args(), entry: None, verbatim: None };
+        execute(server, keys, Origin::Client, key, request, &mut out);
+        self.put_output(key, out);
+        self.tell_monitors(None);
+        if !self.instance.server.clients[key].is_waiting() {
+            self.schedule(key);
         }
     }
 
@@ -99,12 +143,18 @@ impl EventLoop {
         server.watchers.forget(keys, key, &mut server.clients[key]);
         server.pubsub.forget_client(key, &mut server.clients[key]);
         tracking::stop(server, keys, key);
+        server.set_monitoring(key, false);
+        server.forget_memory(key);
     }
 
     fn forget_wait(&mut self, key: usize) {
         let Instance { server, keys } = &mut self.instance;
-        if let Some(blocked) = server.clients[key].blocked.take() {
+        let client = &mut server.clients[key];
+        if let Some(blocked) = client.blocked.take() {
             server.blocking.remove(keys, key, &blocked);
+        }
+        if let Some(postponed) = client.postponed.take() {
+            server.pause.forget(&postponed);
         }
     }
 

@@ -1,10 +1,10 @@
-//! The loop's part in [`pubsub`](crate::server::pubsub) and [`tracking`](crate::server::tracking):
-//! puts messages into the output of those who listen.
+//! The loop's part in [`pubsub`](crate::server::pubsub), [`tracking`](crate::server::tracking) and
+//! [`monitors`](crate::server::monitors): puts messages into the output of those who listen.
 
 use super::EventLoop;
 use crate::net::conn::Pool;
 use crate::resp::Reply;
-use crate::server::client::{Client, Closing};
+use crate::server::client::{Client, Closing, ReplyMode};
 use crate::server::{Instance, gate, tracking};
 use slab::Slab;
 
@@ -99,5 +99,35 @@ impl EventLoop {
         let server = &mut self.instance.server;
         server.tracking.broadcast(&mut server.clients);
         self.deliver_messages(None);
+    }
+
+    /// Shows what was executed to those who asked for it. The output of a client whose commands
+    /// are being executed, `busy`, comes with its key.
+    #[cold]
+    pub(super) fn tell_monitors(&mut self, mut busy: Option<(usize, &mut Reply)>) {
+        let EventLoop { instance: Instance { server, .. }, pool, with_output, .. } = self;
+        if !server.monitors.has_lines() {
+            return;
+        }
+        let (lines, monitors) = server.monitors.take_lines();
+        for key in monitors {
+            let client = &mut server.clients[key];
+            let Some(conn) = client.conn.as_mut() else { continue };
+            if client.closing != Closing::No || client.reply == ReplyMode::Off {
+                continue;
+            }
+            if let Some((_, out)) = busy.as_mut().filter(|(busy, _)| *busy == key) {
+                out.raw(&lines);
+                continue;
+            }
+            let mut output = conn.take_output(pool);
+            output.extend_from_slice(&lines);
+            conn.put_output(output, pool);
+            if !client.has_output {
+                client.has_output = true;
+                with_output.push(key);
+            }
+        }
+        server.monitors.reuse(lines);
     }
 }

@@ -562,3 +562,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_paused_expiry_hides_keys_and_keeps_them() {
+    let mut keys = keyspace();
+    for n in 0..50 {
+        keys.set(format!("k{n}").as_bytes(), text(b"v"), Expiry::At(START + 10));
+    }
+    keys.expiry_paused = true;
+    keys.set_now(START + 10);
+    assert!(keys.peek(b"k1").is_none() && keys.view(b"k1").is_none());
+    assert!(keys.is_overdue(0, b"k1") && !keys.is_overdue(0, b"other"));
+    assert!(!keys.expire_due(|| false));
+    assert_eq!(keys.next_expiry(), None);
+    assert_eq!((keys.records(0).len(), keys.expired), (50, 0));
+    // There is nothing else to draw.
+    assert!(keys.random(&mut crate::base::rng::Rng::from_seed(1)).is_some());
+    keys.expiry_paused = false;
+    while keys.expire_due(|| false) {}
+    assert_eq!((keys.records(0).len(), keys.expired), (0, 50));
+}
