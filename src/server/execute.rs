@@ -241,7 +241,8 @@ fn run(
     }
     let ns = server.advance_clock(keys, origin, began_ns);
     if waits {
-        // It counts when it has its reply.
+        // It counts when it has its reply; this much of its time is known by then.
+        server.stats.commands[entry.id].ns += ns;
         return true;
     }
     if origin == Origin::File {
