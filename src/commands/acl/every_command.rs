@@ -13,6 +13,7 @@ use crate::server::acl::Reason;
 use crate::server::client::Closing;
 use crate::server::command::{Channels, Command, CommandTable, Entry, flag};
 use crate::server::ctx::Origin;
+use crate::server::gate;
 use crate::server::introspect::categories;
 use crate::server::introspect::syntax::{self, Argument, Kind};
 
@@ -168,10 +169,13 @@ impl Trial {
         assert_eq!(self.send(self.admin, &words), "+OK\r\n", "{rules:?}");
     }
 
-    /// The client begins anew as the user; on another server if it waits, or is to end.
+    /// The client begins anew as the user; on another server if it waits, or is to end, or if it
+    /// has paused everybody.
     fn log_in(&mut self, rules: &[String]) {
-        let client = &self.run.instance.server.clients[self.client];
-        if client.blocked.is_some() || client.closing != Closing::No {
+        let server = &self.run.instance.server;
+        let client = &server.clients[self.client];
+        let is_paused = server.state & gate::state::PAUSED != 0;
+        if client.is_waiting() || client.closing != Closing::No || is_paused {
             *self = Trial::new();
         }
         self.rule(rules);
