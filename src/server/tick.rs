@@ -776,19 +776,18 @@ impl EventLoop {
         // A tenth of the clients at a time, so that each is looked at once a second.
         let part = self.cron_count % CRON_PARTS;
         let timeout_s = i64::from(server.config.timeout);
-        let limits = server.config.client_output_buffer_limit;
-        let overdue: Vec<usize> = server
+        let looked_at: Vec<(usize, bool)> = server
             .clients
-            .iter_mut()
+            .iter()
             .filter(|(key, client)| key % CRON_PARTS == part && client.conn.is_some())
-            .filter_map(|(key, client)| {
-                let ends = connections::is_silent(client, timeout_s, now_ms)
-                    || connections::is_over_limit(client, &limits, now_ms);
-                ends.then_some(key)
-            })
+            .map(|(key, client)| (key, connections::is_silent(client, timeout_s, now_ms)))
             .collect();
-        for key in overdue {
-            self.close(key, Closing::Now);
+        for (key, is_silent) in looked_at {
+            if is_silent {
+                self.close(key, Closing::Now);
+            } else if self.cut_off_if_over_limit(key) {
+                self.mark_output(key);
+            }
         }
     }
 
