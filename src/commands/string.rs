@@ -636,30 +636,34 @@ fn mget(ctx: &mut Ctx) -> Result<(), Error> {
 }
 
 fn mset(ctx: &mut Ctx) -> Result<(), Error> {
-    set_pairs(ctx)?;
+    check_pairs(ctx)?;
+    set_pairs(ctx);
     ctx.out.ok();
     Ok(())
 }
 
 fn msetnx(ctx: &mut Ctx) -> Result<(), Error> {
+    check_pairs(ctx)?;
     let all_new = ctx.args.iter().skip(1).step_by(2).all(|key| !ctx.keys.exists(key));
-    if all_new || ctx.args.len().is_multiple_of(2) {
-        set_pairs(ctx)?;
+    if all_new {
+        set_pairs(ctx);
     }
     ctx.out.int(all_new as i64);
     Ok(())
 }
 
-fn set_pairs(ctx: &mut Ctx) -> Result<(), Error> {
-    if ctx.args.len().is_multiple_of(2) {
-        return Err(Error::arity(&ctx.entry.full_name));
-    }
+/// Each key must have its value.
+fn check_pairs(ctx: &Ctx) -> Result<(), Error> {
+    let is_odd = ctx.args.len().is_multiple_of(2);
+    if is_odd { Err(Error::arity(&ctx.entry.full_name)) } else { Ok(()) }
+}
+
+fn set_pairs(ctx: &mut Ctx) {
     for at in (1..ctx.args.len()).step_by(2) {
         let key = ctx.arg(at);
         store(ctx, key, ctx.arg(at + 1), Expiry::Never);
         notify_set(ctx, key, Expiry::Never);
     }
-    Ok(())
 }
 
 #[inline]
@@ -752,24 +756,30 @@ impl LcsOptions {
 }
 
 fn lcs(ctx: &mut Ctx) -> Result<(), Error> {
-    let mut string = |key| match ctx.keys.read(key) {
-        Some(view) => Str::of(view.value()).map(Str::to_vec),
-        None => Some(Vec::new()),
+    let mut length = |key| match ctx.keys.read(key) {
+        Some(view) => Str::of(view.value()).map(Str::len),
+        None => Some(0),
     };
-    let (a, b) = (string(ctx.args.get(1)), string(ctx.args.get(2)));
-    let (Some(a), Some(b)) = (a, b) else {
+    let lengths = (length(ctx.args.get(1)), length(ctx.args.get(2)));
+    let (Some(a_len), Some(b_len)) = lengths else {
         return Err(Error::Static("ERR The specified keys must contain string values"));
     };
     let options = LcsOptions::parse(ctx)?;
-    if a.len().max(b.len()) >= u32::MAX as usize - 1 {
+    if a_len.max(b_len) >= u32::MAX as usize - 1 {
         return Err(Error::Static("ERR String too long for LCS"));
     }
-    let memory = lcs::table_size(a.len(), b.len());
+    let memory = lcs::table_size(a_len, b_len);
     if memory.is_none_or(|bytes| bytes > ctx.server.config.proto_max_bulk_len) {
         return Err(Error::Static(
             "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len",
         ));
     }
+    // Copied only now that they are known to be short.
+    let copy = |key| {
+        let string = ctx.keys.view(key).and_then(|view| Str::of(view.value()));
+        string.map_or_else(Vec::new, Str::to_vec)
+    };
+    let (a, b) = (copy(ctx.args.get(1)), copy(ctx.args.get(2)));
     let table = Lcs::new(&a, &b).ok_or(Error::Static(
         "ERR Insufficient memory, failed allocating transient memory for LCS",
     ))?;

@@ -17,6 +17,8 @@ pub enum Phase {
     Execute,
     /// Serving those who wait for a key or listen to a channel.
     Deliver,
+    /// Going on with a snapshot.
+    Snapshot,
     /// Removing keys that are due.
     Expire,
     /// The periodic work.
@@ -29,11 +31,12 @@ pub enum Phase {
     Other,
 }
 
-const PHASES: [Phase; 9] = [
+const PHASES: [Phase; 10] = [
     Phase::Accept,
     Phase::Read,
     Phase::Execute,
     Phase::Deliver,
+    Phase::Snapshot,
     Phase::Expire,
     Phase::Cron,
     Phase::Aof,
@@ -49,6 +52,7 @@ impl Phase {
             Phase::Read => "read",
             Phase::Execute => "execute",
             Phase::Deliver => "deliver",
+            Phase::Snapshot => "snapshot",
             Phase::Expire => "expire",
             Phase::Cron => "cron",
             Phase::Aof => "aof",
@@ -64,6 +68,7 @@ impl Phase {
             Phase::Read => "loop-read",
             Phase::Execute => "loop-execute",
             Phase::Deliver => "loop-deliver",
+            Phase::Snapshot => "loop-snapshot",
             Phase::Expire => "expire-cycle",
             Phase::Cron => "loop-cron",
             Phase::Aof => "loop-aof",

@@ -288,9 +288,6 @@ fn failed(server: &mut Server, now_s: i64, purpose: Purpose, reason: &str) {
 /// Goes on with a running snapshot for a while, depending on how long the clients of this tick
 /// took; true if it wants to go on at once.
 pub fn step(server: &mut Server, keys: &mut Keyspace, clients_us: u64) -> bool {
-    if !keys.in_snapshot() {
-        return false;
-    }
     let clock = &server.clock;
     let slice_us = clients_us.clamp(SLICE_LEAST_US, SLICE_MOST_US);
     let began = clock.monotonic_us();

@@ -688,7 +688,13 @@ impl EventLoop {
     fn go_on_with_snapshot(&mut self) {
         let Instance { server, keys } = &mut self.instance;
         let clients_us = server.clock.monotonic_ns().saturating_sub(server.base_ns) / 1000;
-        self.snapshot_behind = snapshot::step(server, keys, clients_us);
+        if keys.in_snapshot() {
+            server.end_phase(Phase::Other);
+            self.snapshot_behind = snapshot::step(server, keys, clients_us);
+            server.end_phase(Phase::Snapshot);
+        } else {
+            self.snapshot_behind = false;
+        }
         snapshot::check(server, keys);
     }
 
