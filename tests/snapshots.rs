@@ -154,6 +154,19 @@ fn save_points_save() {
 }
 
 #[test]
+fn what_was_flushed_does_not_come_back() {
+    let mut server = Server::start(Options::new().args(&["--save", "1000 1000"]));
+    let mut conn = server.connect();
+    conn.command(&["SET", "k", "v"]);
+    assert_eq!(conn.text(&["SAVE"]), "OK");
+    conn.command(&["FLUSHALL"]);
+    assert_eq!(conn.info("rdb_changes_since_last_save"), "0");
+    server.kill9();
+    server.restart();
+    assert_eq!(server.connect().command(&["DBSIZE"]), Value::Int(0));
+}
+
+#[test]
 fn a_damaged_file_stops_the_start_and_names_the_place() {
     let options = without_aof(&[]);
     fs::write(options.dir().join("dump.rdb"), b"REDIS0010\xfe\x00\x00\x01k\x05v").unwrap();

@@ -184,6 +184,9 @@ fn flushall(ctx: &mut Ctx) -> Result<(), Error> {
     check_flush_mode(ctx)?;
     let databases = ctx.keys.databases();
     flush(ctx, 0..databases);
+    if ctx.origin != Origin::File {
+        snapshot::save_emptied(ctx.server, ctx.keys);
+    }
     Ok(())
 }
 
@@ -281,9 +284,6 @@ fn bgrewriteaof(ctx: &mut Ctx) -> Result<(), Error> {
     if ctx.server.snapshots.running() == Some(Purpose::Rewrite) {
         let text = "ERR Background append only file rewriting already in progress";
         return Err(Error::Static(text));
-    }
-    if !ctx.server.log.is_open() {
-        return Err(Error::Static("ERR There is no append only file: 'appendonly' is no"));
     }
     match snapshot::begin_rewrite(ctx.server, ctx.keys) {
         Ok(Begun::Now) => ctx.out.simple("Background append only file rewriting started"),

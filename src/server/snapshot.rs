@@ -17,6 +17,7 @@ use crate::store::Keyspace;
 use log::{info, warn};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 /// The loop's time for a snapshot in one tick, in microseconds, at least and at most. In between
@@ -236,20 +237,39 @@ pub fn schedule_save(server: &mut Server) -> Begun {
 ///
 /// # Errors
 /// Why it cannot begin, for the log.
-pub fn begin_rewrite(server: &mut Server, keys: &Keyspace) -> Result<Begun, String> {
+pub fn begin_rewrite(server: &mut Server, keys: &mut Keyspace) -> Result<Begun, String> {
     if server.snapshots.running().is_some() || keys.in_snapshot() {
         server.snapshots.rewrite_scheduled = true;
         return Ok(Begun::Later);
     }
     server.snapshots.rewrite_scheduled = false;
     server.snapshots.rewrites.tried_s = keys.now_ms / 1000;
-    let prepared = server.log.prepare_incr();
-    if let Err(reason) = &prepared {
-        failed(server, keys.now_ms / 1000, Purpose::Rewrite, reason);
+    let begun = match server.log.is_open() {
+        true => server.log.prepare_incr(),
+        false => begin_base_alone(server, keys),
+    };
+    match &begun {
+        Ok(()) => server.snapshots.awaits_increment = server.log.is_open(),
+        Err(reason) => failed(server, keys.now_ms / 1000, Purpose::Rewrite, reason),
     }
-    prepared?;
-    server.snapshots.awaits_increment = true;
-    Ok(Begun::Now)
+    begun.map(|()| Begun::Now)
+}
+
+/// Begins a base for an append-only file that is off: it takes the place of what there is of one.
+fn begin_base_alone(server: &mut Server, keys: &mut Keyspace) -> Result<(), String> {
+    let options = server.log_options.clone().ok_or("the server has not started")?;
+    let rewrite = base_anew(&options)?.0;
+    let temporary = rewrite.temporary();
+    begin(server, keys, Purpose::Rewrite, temporary, Box::new(move || rewrite.finish()))
+}
+
+/// A base in place of all files there are.
+fn base_anew(options: &aof::Options) -> Result<(Rewrite, Receiver<(Manifest, u64)>), String> {
+    // The data are in memory: nothing is to be taken over from an RDB file.
+    let options = aof::Options { first_base: None, ..options.clone() };
+    let found = Loader::open(&options).map_err(|e| e.to_string())?.finish();
+    options.make_dir()?;
+    Ok(Rewrite::anew(&options, found))
 }
 
 /// To be called when all changes of a tick are committed: if a rewrite's increment is ready, what
@@ -349,14 +369,25 @@ pub fn write_base(
     options: &aof::Options,
 ) -> Result<Manifest, String> {
     wait(server, keys);
-    let found = Loader::open(options).map_err(|e| e.to_string())?.finish();
-    let (rewrite, made) = Rewrite::anew(options, found);
-    options.make_dir()?;
+    let (rewrite, made) = base_anew(options)?;
     let temporary = rewrite.temporary();
     begin(server, keys, Purpose::Rewrite, temporary, Box::new(move || rewrite.finish()))?;
     wait(server, keys);
     let made = made.try_recv().map_err(|_| "see the log".to_string());
     made.map(|(manifest, _)| manifest)
+}
+
+/// FLUSHALL, where there are save points: what was flushed must not come back from the RDB file.
+pub fn save_emptied(server: &mut Server, keys: &mut Keyspace) {
+    if server.config.save.is_empty() {
+        return;
+    }
+    if server.snapshots.running() == Some(Purpose::Rewrite) {
+        // To wait for that would take long.
+        schedule_save(server);
+    } else if let Err(reason) = save_now(server, keys) {
+        warn!("Error saving DB on disk: {reason}");
+    }
 }
 
 /// Waits until nothing runs; a snapshot for `given_up` is given up.
@@ -417,7 +448,7 @@ pub fn begin_what_is_due(server: &mut Server, keys: &mut Keyspace) {
         return;
     }
     let now_s = keys.now_ms / 1000;
-    let begun = if server.snapshots.rewrite_scheduled && server.log.is_open() {
+    let begun = if server.snapshots.rewrite_scheduled {
         begin_rewrite(server, keys)
     } else if server.snapshots.save_scheduled {
         begin_save(server, keys)
