@@ -2,6 +2,7 @@
 //! puts messages into the output of those who listen.
 
 use super::EventLoop;
+use crate::base::prefetch;
 use crate::resp::Reply;
 use crate::server::Instance;
 use crate::server::client::{Closing, ReplyMode};
@@ -17,8 +18,13 @@ impl EventLoop {
         } = self;
         let clients = &mut server.clients;
         for message in server.pubsub.take_messages() {
-            server.pubsub.deliver(&message, |key, encoded| {
+            server.pubsub.deliver(&message, |key, later, encoded| {
+                // Of many clients, none is in the processor's cache.
+                if let Some(client) = later.and_then(|key| clients.get(key)) {
+                    prefetch::whole(&**client);
+                }
                 let Some(client) = clients.get_mut(key) else { return };
+                prefetch::whole(&**client);
                 let bytes = encoded.bytes(client.resp3);
                 if busy == Some(key) {
                     own_messages.extend_from_slice(bytes);
