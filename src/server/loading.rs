@@ -24,7 +24,7 @@ const REPORT_MS: i64 = 5000;
 
 /// What is loaded.
 pub enum Source {
-    Aof(Loader),
+    Aof(Box<Loader>),
     Rdb(Box<RdbFile>),
 }
 

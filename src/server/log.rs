@@ -222,7 +222,8 @@ pub fn reload(ctx: &mut Ctx) -> Result<(), Error> {
         Some(manifest) => Loader::reopen(options, &manifest),
         None => Loader::open(options),
     };
-    let source = loader.map(Source::Aof).map_err(|e| failed(&e.to_string()))?;
+    let source =
+        loader.map(|loader| Source::Aof(Box::new(loader))).map_err(|e| failed(&e.to_string()))?;
     (0..ctx.keys.databases()).for_each(|db| {
         ctx.keys.flush(db);
     });

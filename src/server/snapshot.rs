@@ -450,9 +450,7 @@ pub fn begin_what_is_due(server: &mut Server, keys: &mut Keyspace) {
     let now_s = keys.now_ms / 1000;
     let begun = if server.snapshots.rewrite_scheduled {
         begin_rewrite(server, keys)
-    } else if server.snapshots.save_scheduled {
-        begin_save(server, keys)
-    } else if is_save_due(server, keys, now_s) {
+    } else if server.snapshots.save_scheduled || is_save_due(server, keys, now_s) {
         begin_save(server, keys)
     } else if is_rewrite_due(server, now_s) {
         info!("Starting automatic rewriting of AOF on growth");

@@ -142,8 +142,8 @@ fn load(eventloop: &mut EventLoop, options: &Options) -> Result<(), String> {
     let loader = Loader::open(options).map_err(|e| e.to_string())?;
     let loader = match loader.is_empty() {
         true => Some(loader),
-        false => match load_from(eventloop, Source::Aof(loader))? {
-            Some(Source::Aof(loader)) => Some(loader),
+        false => match load_from(eventloop, Source::Aof(Box::new(loader)))? {
+            Some(Source::Aof(loader)) => Some(*loader),
             _ => None,
         },
     };

@@ -13,6 +13,7 @@ use super::execute::{Request, execute};
 use super::listeners::FIRST_TOKEN;
 use super::phases::Phase;
 use super::{Instance, Shutdown, connections, gate, notify, snapshot};
+use crate::base::prefetch;
 use crate::net::conn::{self, Conn, Input, Pool, READ_SIZE};
 use crate::net::stream::Stream;
 use crate::resp::parse::{self, Limits, Parsed, ProtocolError, Span};
@@ -36,6 +37,8 @@ const BATCH: usize = 32;
 const TURN_NS: u64 = 2_000_000;
 /// A client with more unsent bytes than this is not read from until it has read them.
 const PAUSE_OUTPUT: usize = 64 * 1024 * 1024;
+/// While output is sent, the memory of the client that comes so many later is fetched.
+const SENT_AHEAD: usize = 4;
 /// Periodic work is done every so many milliseconds.
 const CRON_MS: u64 = 100;
 /// Clients are looked at in so many parts, one each time.
@@ -823,7 +826,12 @@ impl EventLoop {
         }
         let mut list = std::mem::take(&mut self.with_output);
         let writes = !list.is_empty();
-        for key in list.drain(..) {
+        for (index, &key) in list.iter().enumerate() {
+            let later =
+                list.get(index + SENT_AHEAD).and_then(|&key| self.instance.server.clients.get(key));
+            if let Some(client) = later {
+                prefetch::whole(&**client);
+            }
             let Some(client) = self.instance.server.clients.get_mut(key) else { continue };
             client.has_output = false;
             if std::mem::take(&mut client.wrote) {
@@ -837,6 +845,7 @@ impl EventLoop {
             client.parked = None;
             self.send(key);
         }
+        list.clear();
         // Output that is too much for its client's own limit is gone by now.
         self.instance.server.evict_clients(self.instance.keys.now_ms);
         for key in std::mem::take(&mut self.instance.server.doomed) {

@@ -2,6 +2,7 @@
 //! [`monitors`](crate::server::monitors): puts messages into the output of those who listen.
 
 use super::EventLoop;
+use crate::base::prefetch;
 use crate::net::conn::Pool;
 use crate::resp::Reply;
 use crate::server::client::{Client, Closing, ReplyMode};
@@ -65,7 +66,11 @@ impl EventLoop {
         }
         server.tracking.delivered(outbox);
         for message in server.pubsub.take_messages() {
-            server.pubsub.deliver(&message, |key, encoded| {
+            server.pubsub.deliver(&message, |key, later, encoded| {
+                // Of many clients, none is in the processor's cache.
+                if let Some(client) = later.and_then(|key| outputs.clients.get(key)) {
+                    prefetch::whole(&**client);
+                }
                 outputs.put(key, |output| output.raw(encoded.bytes(output.is_resp3())));
             });
         }
