@@ -285,7 +285,12 @@ fn bgrewriteaof(ctx: &mut Ctx) -> Result<(), Error> {
         let text = "ERR Background append only file rewriting already in progress";
         return Err(Error::Static(text));
     }
-    match snapshot::begin_rewrite(ctx.server, ctx.keys) {
+    // As with BGSAVE.
+    let begun = match ctx.origin {
+        Origin::Exec => Ok(snapshot::schedule_rewrite(ctx.server)),
+        _ => snapshot::begin_rewrite(ctx.server, ctx.keys),
+    };
+    match begun {
         Ok(Begun::Now) => ctx.out.simple("Background append only file rewriting started"),
         Ok(Begun::Later) => ctx.out.simple("Background append only file rewriting scheduled"),
         Err(_) => {

@@ -232,6 +232,12 @@ pub fn schedule_save(server: &mut Server) -> Begun {
     Begun::Later
 }
 
+/// Has a rewrite begin when it can.
+pub fn schedule_rewrite(server: &mut Server) -> Begun {
+    server.snapshots.rewrite_scheduled = true;
+    Begun::Later
+}
+
 /// BGREWRITEAOF: the same for the append-only file. Its increment is made first, by another
 /// thread, so that a rewrite never begins within a tick.
 ///
