@@ -14,6 +14,22 @@ pub struct Seed(FixedState);
 static OF_PROCESS: LazyLock<Seed> =
     LazyLock::new(|| Seed::new(if cfg!(test) { 1 } else { Rng::from_os().next_u64() }));
 
+/// For the maps of the standard library.
+impl BuildHasher for Seed {
+    type Hasher = <FixedState as BuildHasher>::Hasher;
+
+    #[inline]
+    fn build_hasher(&self) -> Self::Hasher {
+        self.0.build_hasher()
+    }
+}
+
+impl Default for Seed {
+    fn default() -> Seed {
+        Seed::of_process().clone()
+    }
+}
+
 impl Seed {
     pub fn new(seed: u64) -> Seed {
         Seed(FixedState::with_seed(seed))

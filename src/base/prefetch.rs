@@ -10,6 +10,14 @@ pub fn read<T>(value: &T) {
     address(value as *const T as usize);
 }
 
+/// Starts fetching all cache lines of `value`: for one of some hundred bytes of which several will
+/// be read, so that they come together.
+#[inline(always)]
+pub fn whole<T>(value: &T) {
+    let start = value as *const T as usize;
+    (start..start + size_of::<T>()).step_by(LINE).for_each(address);
+}
+
 /// The same for an address that may be anything: a prefetch never faults.
 #[inline(always)]
 pub fn address(address: usize) {

@@ -6,6 +6,7 @@
 
 use super::client::Client;
 use crate::base::glob;
+use crate::base::hash::Seed;
 use crate::resp::Reply;
 use std::collections::{BTreeSet, HashMap};
 
@@ -116,8 +117,53 @@ pub struct Message {
     pub text: Box<[u8]>,
 }
 
-/// The subscribers of each name.
-type Listeners = HashMap<Box<[u8]>, BTreeSet<usize>>;
+/// The clients that listen to one name, by their keys. Most names have one.
+enum Audience {
+    One(usize),
+    Many(BTreeSet<usize>),
+}
+
+impl Audience {
+    fn len(&self) -> usize {
+        match self {
+            Audience::One(_) => 1,
+            Audience::Many(clients) => clients.len(),
+        }
+    }
+
+    fn add(&mut self, client_key: usize) {
+        match self {
+            Audience::One(other) if *other == client_key => {}
+            Audience::One(other) => *self = Audience::Many([*other, client_key].into()),
+            Audience::Many(clients) => _ = clients.insert(client_key),
+        }
+    }
+
+    /// Takes one of several away; true if it was the last.
+    fn remove(&mut self, client_key: usize) -> bool {
+        match self {
+            Audience::One(other) => *other == client_key,
+            Audience::Many(clients) => {
+                clients.remove(&client_key);
+                clients.is_empty()
+            }
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = usize> + '_ {
+        let (one, many) = match self {
+            Audience::One(client_key) => (Some(*client_key), None),
+            Audience::Many(clients) => (None, Some(clients.iter().copied())),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+}
+
+/// The listeners of each name.
+type Listeners = HashMap<Box<[u8]>, Audience, Seed>;
+
+/// Receivers whose memory is fetched ahead, while others get their message.
+const FETCHED_AHEAD: usize = 4;
 
 #[derive(Default)]
 pub struct PubSub {
@@ -146,14 +192,17 @@ impl PubSub {
 
     /// How many listen to a name of a kind.
     pub fn subscribers(&self, kind: Kind, name: &[u8]) -> usize {
-        self.listeners.of(kind).get(name).map_or(0, BTreeSet::len)
+        self.listeners.of(kind).get(name).map_or(0, Audience::len)
     }
 
     pub fn subscribe(&mut self, client_key: usize, client: &mut Client, kind: Kind, name: &[u8]) {
         let own = client.subscriptions.get_or_insert_default();
         if own.names.of_mut(kind).insert(name.into()) {
             own.names_bytes += name.len();
-            self.listeners.of_mut(kind).entry(name.into()).or_default().insert(client_key);
+            let entry = self.listeners.of_mut(kind).entry(name.into());
+            entry
+                .and_modify(|audience| audience.add(client_key))
+                .or_insert(Audience::One(client_key));
         }
         client.update_state();
     }
@@ -172,9 +221,7 @@ impl PubSub {
 
     fn forget(&mut self, client_key: usize, kind: Kind, name: &[u8]) {
         let listeners = self.listeners.of_mut(kind);
-        let Some(clients) = listeners.get_mut(name) else { return };
-        clients.remove(&client_key);
-        if clients.is_empty() {
+        if listeners.get_mut(name).is_some_and(|audience| audience.remove(client_key)) {
             listeners.remove(name);
         }
     }
@@ -201,10 +248,7 @@ impl PubSub {
         receivers
     }
 
-    fn matching<'a>(
-        &'a self,
-        channel: &'a [u8],
-    ) -> impl Iterator<Item = (&'a [u8], &'a BTreeSet<usize>)> {
+    fn matching<'a>(&'a self, channel: &'a [u8]) -> impl Iterator<Item = (&'a [u8], &'a Audience)> {
         let patterns = self.listeners.patterns.iter();
         patterns
             .filter(|(pattern, _)| glob::matches(pattern, channel, false))
@@ -221,17 +265,24 @@ impl PubSub {
     }
 
     /// Hands out each receiver of a message with what to send it, which is made for RESP2 and for
-    /// RESP3 at most once for each name that was subscribed to.
-    pub fn deliver(&self, message: &Message, mut send: impl FnMut(usize, &mut Encoded)) {
+    /// RESP3 at most once for each name that was subscribed to; and with it a receiver whose turn
+    /// comes some time later.
+    pub fn deliver(
+        &self,
+        message: &Message,
+        mut send: impl FnMut(usize, Option<usize>, &mut Encoded),
+    ) {
+        let mut deliver = |audience: &Audience, encoded: &mut Encoded| {
+            let mut later = audience.iter().skip(FETCHED_AHEAD);
+            audience.iter().for_each(|client_key| send(client_key, later.next(), encoded));
+        };
         let Message { kind, channel, .. } = message;
-        if let Some(clients) = self.listeners.of(*kind).get(channel) {
-            let mut encoded = Encoded::new(message, None);
-            clients.iter().for_each(|&client_key| send(client_key, &mut encoded));
+        if let Some(audience) = self.listeners.of(*kind).get(channel) {
+            deliver(audience, &mut Encoded::new(message, None));
         }
         if *kind == Kind::Channel {
-            for (pattern, clients) in self.matching(channel) {
-                let mut encoded = Encoded::new(message, Some(pattern));
-                clients.iter().for_each(|&client_key| send(client_key, &mut encoded));
+            for (pattern, audience) in self.matching(channel) {
+                deliver(audience, &mut Encoded::new(message, Some(pattern)));
             }
         }
     }

@@ -2,6 +2,7 @@
 //! [`monitors`](crate::server::monitors): puts messages into the output of those who listen.
 
 use super::EventLoop;
+use crate::base::prefetch;
 use crate::net::conn::Pool;
 use crate::resp::Reply;
 use crate::server::client::{Client, Closing, ReplyMode};
@@ -19,6 +20,14 @@ struct Outputs<'a> {
 }
 
 impl Outputs<'_> {
+    /// Of many clients, none is in the processor's cache: has the memory of one fetched.
+    #[inline]
+    fn fetch(&self, key: usize) {
+        if let Some(client) = self.clients.get(key) {
+            prefetch::whole(&**client);
+        }
+    }
+
     /// Appends a message to a client's output, as `write` has it in the client's protocol.
     fn put(&mut self, key: usize, write: impl FnOnce(&mut Reply)) {
         let Some(client) = self.clients.get_mut(key) else { return };
@@ -65,7 +74,8 @@ impl EventLoop {
         }
         server.tracking.delivered(outbox);
         for message in server.pubsub.take_messages() {
-            server.pubsub.deliver(&message, |key, encoded| {
+            server.pubsub.deliver(&message, |key, later, encoded| {
+                outputs.fetch(later.unwrap_or(key));
                 outputs.put(key, |output| output.raw(encoded.bytes(output.is_resp3())));
             });
         }
