@@ -4,6 +4,7 @@
 //! and then ends in a fixed order (see [`EventLoop::end_tick`]). Nothing here blocks.
 
 mod blocked;
+mod limits;
 mod messages;
 
 use super::client::{Client, Closing};
@@ -404,33 +405,6 @@ impl EventLoop {
         let used = self.execute_input(key, &mut input, filled);
         self.put_input(key, input, used, filled, is_shared);
         self.count_after_turn(key);
-    }
-
-    /// Under `maxmemory-clients`, what others have taken so far is looked at before each turn, and
-    /// so is the client's own input, `input_bytes`, before it becomes a value. True if the client
-    /// itself is cut off.
-    fn evict_before_turn(&mut self, key: usize, input_bytes: Option<usize>) -> bool {
-        let Instance { server, keys } = &mut self.instance;
-        if !server.client_memory.is_limited() {
-            return false;
-        }
-        if let Some(input_bytes) = input_bytes {
-            server.count_memory_with_input(key, input_bytes);
-        }
-        server.evict_clients(keys.now_ms);
-        server.clients[key].closing == Closing::Now
-    }
-
-    /// Counts what a turn has left, but for a client whose own limit its output has passed.
-    fn count_after_turn(&mut self, key: usize) {
-        if !self.instance.server.client_memory.is_limited() {
-            return;
-        }
-        if self.cut_off_if_over_limit(key) {
-            self.mark_output(key);
-        } else {
-            self.instance.server.count_memory(key);
-        }
     }
 
     fn close(&mut self, key: usize, when: Closing) {
@@ -930,23 +904,6 @@ impl EventLoop {
             conn.put_output(output, &mut Pool::default());
             self.mark_output(key);
         }
-    }
-
-    /// Ends a client with more output than `client-output-buffer-limit` allows; true if it does.
-    fn cut_off_if_over_limit(&mut self, key: usize) -> bool {
-        let Instance { server, keys } = &mut self.instance;
-        let limits = &server.config.client_output_buffer_limit;
-        let client = &mut server.clients[key];
-        if client.closing == Closing::Now
-            || !connections::is_over_limit(client, limits, keys.now_ms)
-        {
-            return false;
-        }
-        let (id, peer) = (client.id, client.peer());
-        warn!("Client id={id} addr={peer} closed for overcoming of output buffer limits.");
-        client.close(Closing::Now);
-        server.stats.output_buffer_disconnections += 1;
-        true
     }
 
     /// Writes a client's output, and closes the client if its time has come.

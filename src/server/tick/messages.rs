@@ -20,6 +20,14 @@ struct Outputs<'a> {
 }
 
 impl Outputs<'_> {
+    /// Of many clients, none is in the processor's cache: has the memory of one fetched.
+    #[inline]
+    fn fetch(&self, key: usize) {
+        if let Some(client) = self.clients.get(key) {
+            prefetch::whole(&**client);
+        }
+    }
+
     /// Appends a message to a client's output, as `write` has it in the client's protocol.
     fn put(&mut self, key: usize, write: impl FnOnce(&mut Reply)) {
         let Some(client) = self.clients.get_mut(key) else { return };
@@ -67,10 +75,7 @@ impl EventLoop {
         server.tracking.delivered(outbox);
         for message in server.pubsub.take_messages() {
             server.pubsub.deliver(&message, |key, later, encoded| {
-                // Of many clients, none is in the processor's cache.
-                if let Some(client) = later.and_then(|key| outputs.clients.get(key)) {
-                    prefetch::whole(&**client);
-                }
+                outputs.fetch(later.unwrap_or(key));
                 outputs.put(key, |output| output.raw(encoded.bytes(output.is_resp3())));
             });
         }
