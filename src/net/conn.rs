@@ -59,7 +59,9 @@ fn capacity_for(filled: usize, capacity: usize, wanted: usize) -> usize {
     if wanted <= filled {
         return least.max(2 * capacity);
     }
-    wanted.max(least).min((4 * filled).max(READ_SIZE))
+    // Behind a large argument there is no room for more, which its value would have to pay for.
+    let enough = if wanted < READ_SIZE { wanted.max(least) } else { wanted };
+    enough.min((4 * filled).max(READ_SIZE))
 }
 
 /// Makes an input buffer longer than the `filled` bytes it holds, to be read into.
@@ -241,6 +243,7 @@ mod tests {
     fn a_large_argument_has_a_buffer_of_its_size() {
         assert_eq!(read_all(READ_SIZE, 220_000), (220_000, 0));
         assert_eq!(read_all(READ_SIZE, 6_000_000).0, 6_000_000);
+        assert_eq!(read_all(6_000_000 - 10, 6_000_000).0, 6_000_000);
         let (largest, moves) = read_all(READ_SIZE, 512 << 20);
         assert!(largest == 512 << 20 && moves <= 10, "{largest} {moves}");
     }
