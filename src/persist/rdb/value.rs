@@ -398,14 +398,14 @@ impl Values {
             kind::SET_LISTPACK => self.unpack_set(listpack::Reader::new(blob)?),
             kind::ZSET_ZIPLIST => self.unpack_zset(Ziplist::new(blob)?),
             kind::ZSET_LISTPACK => self.unpack_zset(listpack::Reader::new(blob)?),
-            kind::HASH_ZIPMAP => match self.unpack_hash(Zipmap::new(blob)?, text)? {
+            kind::HASH_ZIPMAP => match self.unpack_hash(Zipmap::new(blob)?, text, false)? {
                 // Those have never been in a file.
                 false => Err(Damage("a zipmap without fields")),
                 true => Ok(true),
             },
-            kind::HASH_ZIPLIST => self.unpack_hash(Ziplist::new(blob)?, text),
-            kind::HASH_LISTPACK => self.unpack_hash(listpack::Reader::new(blob)?, text),
-            _ => self.unpack_hash_with_times(listpack::Reader::new(blob)?, text),
+            kind::HASH_ZIPLIST => self.unpack_hash(Ziplist::new(blob)?, text, false),
+            kind::HASH_LISTPACK => self.unpack_hash(listpack::Reader::new(blob)?, text, false),
+            _ => self.unpack_hash(listpack::Reader::new(blob)?, text, true),
         }
     }
 
@@ -449,34 +449,22 @@ impl Values {
         Ok(!is_empty)
     }
 
+    /// `timed`: when it expires stands behind each value.
     fn unpack_hash<'a>(
         &mut self,
         mut elements: impl Elements<'a>,
         text: &mut Vec<u8>,
+        timed: bool,
     ) -> Result<bool, Damage> {
         self.begin(Inline::Hash);
         let mut is_empty = true;
         while let Some(field) = elements.next()? {
             is_empty = false;
             let value = elements.next()?.ok_or(ODD)?;
-            text.clear();
-            field.with(|field| text.extend_from_slice(field));
-            value.with(|value| self.add_field(text, value, 0))?;
-        }
-        Ok(!is_empty)
-    }
-
-    fn unpack_hash_with_times<'a>(
-        &mut self,
-        mut elements: impl Elements<'a>,
-        text: &mut Vec<u8>,
-    ) -> Result<bool, Damage> {
-        self.begin(Inline::Hash);
-        let mut is_empty = true;
-        while let Some(field) = elements.next()? {
-            is_empty = false;
-            let value = elements.next()?.ok_or(ODD)?;
-            let expire_at = elements.next()?.ok_or(ODD)?.as_integer().ok_or(FIELD_TIME)?;
+            let expire_at = match timed {
+                true => elements.next()?.ok_or(ODD)?.as_integer().ok_or(FIELD_TIME)?,
+                false => 0,
+            };
             text.clear();
             field.with(|field| text.extend_from_slice(field));
             value.with(|value| self.add_field(text, value, expire_at))?;
