@@ -19,6 +19,7 @@ use crate::store::db::snapshot::{Position, Sink};
 use crate::store::record::{Copies, View};
 use crate::types::Value;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -160,7 +161,9 @@ pub fn start(task: Task) -> Result<(Box<dyn Sink>, Writing), String> {
     let work = move || {
         (task.prepare_thread)();
         let waker = task.waker.clone();
-        let result = write_file(task, &receiver, &writer);
+        // Who waits for the file must not wait for ever.
+        let written = catch_unwind(AssertUnwindSafe(|| write_file(task, &receiver, &writer)));
+        let result = written.unwrap_or_else(|_| Err("its thread has panicked".to_string()));
         *writer.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
         // Frees what is still in the queue, before anybody is told that this is over.
         drop(receiver);
