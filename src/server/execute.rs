@@ -230,14 +230,8 @@ fn run(
     if !keys.events.list.is_empty() {
         notify::publish(server, keys);
     }
-    if server.state & gate::state::TRACKED != 0 {
-        tracking::after_command(server, keys, client_key, entry, args);
-        if !waits {
-            tracking::end_command(&mut server.clients[client_key], origin, Some(entry));
-        }
-    }
-    if server.state & gate::state::MONITORED != 0 && !is_repeated(server, client_key, waits) {
-        server.show_to_monitors(client_key, entry, args);
+    if server.state & (gate::state::TRACKED | gate::state::MONITORED) != 0 {
+        tell_onlookers(server, keys, client_key, origin, entry, args, waits);
     }
     let ns = server.advance_clock(keys, origin, began_ns);
     if waits {
@@ -254,6 +248,28 @@ fn run(
         tell_slow(server, keys, client_key, entry, args, ns);
     }
     false
+}
+
+/// Lets those know of a command who cache what others change, or see what others execute.
+#[cold]
+fn tell_onlookers(
+    server: &mut Server,
+    keys: &mut Keyspace,
+    client_key: usize,
+    origin: Origin,
+    entry: &'static Entry,
+    args: Args<'_>,
+    waits: bool,
+) {
+    if server.state & gate::state::TRACKED != 0 {
+        tracking::after_command(server, keys, client_key, entry, args);
+        if !waits {
+            tracking::end_command(&mut server.clients[client_key], origin, Some(entry));
+        }
+    }
+    if server.state & gate::state::MONITORED != 0 && !is_repeated(server, client_key, waits) {
+        server.show_to_monitors(client_key, entry, args);
+    }
 }
 
 /// Remembers a command that took long, as far as the slow log and the latency monitor want it.

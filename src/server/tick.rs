@@ -664,9 +664,9 @@ impl EventLoop {
     /// A running snapshot has its share of the tick, and may have come to its end.
     fn go_on_with_snapshot(&mut self) {
         let Instance { server, keys } = &mut self.instance;
-        let clients_us = server.clock.monotonic_ns().saturating_sub(server.base_ns) / 1000;
         if keys.in_snapshot() {
             server.end_phase(Phase::Other);
+            let clients_us = server.clock.monotonic_ns().saturating_sub(server.base_ns) / 1000;
             self.snapshot_behind = snapshot::step(server, keys, clients_us);
             server.end_phase(Phase::Snapshot);
         } else {
