@@ -229,6 +229,32 @@ pub enum Part {
     Block,
     /// The line where the hash is at home.
     Line,
+    /// What the first word with its tag points to.
+    Entry,
+}
+
+impl Part {
+    /// One after the other.
+    pub const ALL: [Part; 4] = [Part::Segment, Part::Block, Part::Line, Part::Entry];
+}
+
+/// A look-up that is soon to come.
+#[derive(Clone, Copy)]
+pub struct Ahead<'a> {
+    table: &'a Table,
+    hash: u64,
+}
+
+impl<'a> Ahead<'a> {
+    pub fn new(table: &'a Table, hash: u64) -> Ahead<'a> {
+        Ahead { table, hash }
+    }
+
+    /// See [`Table::prefetch`].
+    #[inline]
+    pub fn prefetch(&self, part: Part) {
+        self.table.prefetch(self.hash, part);
+    }
 }
 
 /// See the module's description.
@@ -292,6 +318,11 @@ impl Table {
             Part::Segment => prefetch::read(segment),
             Part::Block => prefetch::read(&segment.blocks[home() / BLOCK]),
             Part::Line => prefetch::read(segment.line(home())),
+            Part::Entry => {
+                if let Some(word) = self.candidate(hash) {
+                    prefetch::address(word as usize);
+                }
+            }
         }
     }
 

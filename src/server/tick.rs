@@ -15,12 +15,12 @@ use super::listeners::FIRST_TOKEN;
 use super::phases::Phase;
 use super::{Instance, Shutdown, connections, gate, notify, snapshot};
 use crate::base::prefetch;
+use crate::base::table::Part;
 use crate::net::conn::{self, Conn, Input, Pool, READ_SIZE};
 use crate::net::stream::Stream;
 use crate::resp::parse::{self, Limits, Parsed, ProtocolError, Span};
 use crate::resp::{Args, Reply};
 use crate::store::Keyspace;
-use crate::types::Ahead;
 use log::{debug, info, warn};
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -550,13 +550,20 @@ impl EventLoop {
                 }
             }
         }
+        // A pipeline is often about one key.
+        hashes.dedup();
         let db = server.clients[key].db;
         keys.prefetch(db, hashes);
-        for step in Ahead::STEPS {
-            for &(hash, span) in elements.iter() {
-                let element = Args::new(input, &spans[span..=span]).get(0);
-                keys.prefetch_element(db, hash, element, step);
-            }
+        if elements.is_empty() {
+            return;
+        }
+        let mut ahead = [None; BATCH];
+        for (ahead, &(hash, span)) in ahead.iter_mut().zip(elements.iter()) {
+            let element = Args::new(input, &spans[span..=span]).get(0);
+            *ahead = keys.element_ahead(db, hash, element);
+        }
+        for part in Part::ALL {
+            ahead.iter().flatten().for_each(|ahead| ahead.prefetch(part));
         }
     }
 

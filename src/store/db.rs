@@ -12,9 +12,9 @@ use super::record::{NewValue, Record, View};
 use super::table::{Due, Records};
 use crate::base::hash::Seed;
 use crate::base::rng::Rng;
-use crate::base::table::Place;
+use crate::base::table::{Ahead, Place};
 use crate::types::string::INLINE_LIMIT;
-use crate::types::{Ahead, Inline, Object, Slot, Type, Value, hash};
+use crate::types::{Inline, Object, Slot, Type, Value, hash};
 
 pub mod snapshot;
 #[cfg(test)]
@@ -184,9 +184,10 @@ impl Keyspace {
         self.dbs[db].prefetch(hashes);
     }
 
+    /// The look-up of an element in the collection whose key has this hash, if that is a large one.
     #[inline]
-    pub fn prefetch_element(&self, db: usize, hash: u64, element: &[u8], step: Ahead) {
-        self.dbs[db].prefetch_element(hash, element, step);
+    pub fn element_ahead(&self, db: usize, hash: u64, element: &[u8]) -> Option<Ahead<'_>> {
+        self.dbs[db].element_ahead(hash, element)
     }
 
     /// The place of a live key; one whose time has come is removed first.

@@ -11,9 +11,9 @@ use super::record::{Record, View};
 use crate::base::hash::Seed;
 use crate::base::prefetch;
 use crate::base::rng::Rng;
-use crate::base::table::{Part, Place, Table};
+use crate::base::table::{Ahead, Part, Place, Table};
 use crate::types::hash::Expiring;
-use crate::types::{Ahead, Object, Value};
+use crate::types::{Object, Value};
 use std::collections::BTreeSet;
 
 pub struct Records {
@@ -131,13 +131,15 @@ impl Records {
         }
     }
 
-    /// Third and fourth hint: the same within a large collection. Looks into the record already.
+    /// The look-up of an element in a large collection, whose record is looked into already.
     #[inline]
-    pub fn prefetch_element(&self, hash: u64, element: &[u8], step: Ahead) {
+    pub fn element_ahead(&self, hash: u64, element: &[u8]) -> Option<Ahead<'_>> {
         // Another key's record does no harm.
-        let Some(word) = self.table.candidate(hash) else { return };
-        if let Value::Object(object) = record(word).value() {
-            object.prefetch(element, step);
+        let word = self.table.candidate(hash)?;
+        // SAFETY: as in `view`.
+        match unsafe { View::new(record(word)) }.value() {
+            Value::Object(object) => object.ahead(element),
+            _ => None,
         }
     }
 

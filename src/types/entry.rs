@@ -17,11 +17,9 @@
 
 pub mod expiring;
 
-use super::Ahead;
 use crate::base::hash::Seed;
-use crate::base::prefetch;
 use crate::base::rng::Rng;
-use crate::base::table::Table;
+use crate::base::table::{Ahead, Table};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
 use std::ptr::NonNull;
 
@@ -275,17 +273,10 @@ impl Entries {
         self.table.find(hash(field), is_it).map(|(place, _)| place)
     }
 
-    /// Asks the processor to fetch what [`Entries::find`] will look at.
+    /// What [`Entries::find`] will look at.
     #[inline]
-    pub fn prefetch(&self, field: &[u8], step: Ahead) {
-        match step {
-            Ahead::Table(part) => self.table.prefetch(hash(field), part),
-            Ahead::Element => {
-                if let Some(word) = self.table.candidate(hash(field)) {
-                    prefetch::address(word as usize);
-                }
-            }
-        }
+    pub fn ahead(&self, field: &[u8]) -> Ahead<'_> {
+        Ahead::new(&self.table, hash(field))
     }
 
     #[inline]

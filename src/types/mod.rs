@@ -19,7 +19,7 @@ pub mod stream;
 pub mod string;
 pub mod zset;
 
-use crate::base::table::Part;
+use crate::base::table::Ahead;
 
 /// What TYPE answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,34 +130,16 @@ impl Object {
     }
 }
 
-/// What is to be fetched of a large collection in which an element will be looked up soon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ahead {
-    /// A part of its table.
-    Table(Part),
-    /// The element that the table's line points to.
-    Element,
-}
-
-impl Ahead {
-    /// One after the other, as each is found through the one before.
-    pub const STEPS: [Ahead; 4] = [
-        Ahead::Table(Part::Segment),
-        Ahead::Table(Part::Block),
-        Ahead::Table(Part::Line),
-        Ahead::Element,
-    ];
-}
-
 impl Object {
-    /// Asks the processor to fetch memory.
+    /// The look-up of an element, if it has a table of them.
     #[inline]
-    pub fn prefetch(&self, element: &[u8], step: Ahead) {
+    pub fn ahead(&self, element: &[u8]) -> Option<Ahead<'_>> {
         match self {
-            Object::Set(set) => set.prefetch(element, step),
-            Object::Hash(table) => table.prefetch(element, step),
-            Object::Zset(sorted) => sorted.prefetch(element, step),
-            _ => {}
+            Object::Set(set) => Some(set.ahead(element)),
+            Object::Hash(table) => Some(table.ahead(element)),
+            Object::ExpiringHash(hash) => Some(hash.fields.ahead(element)),
+            Object::Zset(sorted) => Some(sorted.ahead(element)),
+            _ => None,
         }
     }
 }

@@ -7,6 +7,7 @@
 
 use super::{Entries, Entry, MAX_TIME, Pair, Place, hash};
 use crate::base::rng::Rng;
+use crate::base::table::Ahead;
 use std::cell::Cell;
 use std::collections::BTreeSet;
 
@@ -102,6 +103,12 @@ impl Expiring {
 
     pub fn find(&self, field: &[u8]) -> Option<Place> {
         self.entries.find(field)
+    }
+
+    /// What [`Expiring::find`] will look at.
+    #[inline]
+    pub fn ahead(&self, field: &[u8]) -> Ahead<'_> {
+        self.entries.ahead(field)
     }
 
     pub fn get(&self, place: Place) -> Pair<'_> {

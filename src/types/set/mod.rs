@@ -13,9 +13,10 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use super::{Ahead, Inline, Loose, Object, Slot, Value};
+use super::{Inline, Loose, Object, Slot, Value};
 use crate::base::number::parse_i64;
 use crate::base::rng::Rng;
+use crate::base::table::Ahead;
 use ints::Ints;
 use itoa::Buffer;
 use packed::Packed;
@@ -121,10 +122,10 @@ impl Large {
         self.table.insert(&Probe::new(member, &mut Buffer::new()));
     }
 
-    /// See [`Object::prefetch`].
+    /// See [`Object::ahead`].
     #[inline]
-    pub fn prefetch(&self, member: &[u8], step: Ahead) {
-        self.table.prefetch(&Probe::new(Member::Text(member), &mut Buffer::new()), step);
+    pub fn ahead(&self, member: &[u8]) -> Ahead<'_> {
+        self.table.ahead(&Probe::new(Member::Text(member), &mut Buffer::new()))
     }
 
     /// About how many allocations freeing it takes.

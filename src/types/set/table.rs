@@ -14,10 +14,8 @@
 
 use super::Member;
 use crate::base::hash::Seed;
-use crate::base::prefetch;
 use crate::base::rng::Rng;
-use crate::base::table::{Table as Words, WORD_LIMIT};
-use crate::types::Ahead;
+use crate::base::table::{Ahead, Table as Words, WORD_LIMIT};
 use itoa::Buffer;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::collections::HashSet;
@@ -218,17 +216,10 @@ impl Table {
         .map(|(place, _)| place)
     }
 
-    /// Asks the processor to fetch what [`Table::find`] will look at.
+    /// What [`Table::find`] will look at.
     #[inline]
-    pub fn prefetch(&self, probe: &Probe<'_>, step: Ahead) {
-        match step {
-            Ahead::Table(part) => self.words.prefetch(probe.hash, part),
-            Ahead::Element => {
-                if let Some(word) = self.words.candidate(probe.hash) {
-                    prefetch::address(word as usize);
-                }
-            }
-        }
+    pub fn ahead(&self, probe: &Probe<'_>) -> Ahead<'_> {
+        Ahead::new(&self.words, probe.hash)
     }
 
     /// Adds a member that is not there, as [`Table::find`] has just told.

@@ -7,9 +7,8 @@ use super::member::Member;
 use super::order::Point;
 use super::tree::{Iter, Tree};
 use crate::base::hash::Seed;
-use crate::base::prefetch;
-use crate::base::table::{Place, Table};
-use crate::types::{Ahead, allocated};
+use crate::base::table::{Ahead, Place, Table};
+use crate::types::allocated;
 use std::ops::Range;
 
 pub struct Sorted {
@@ -58,17 +57,10 @@ impl Sorted {
         Some((place, member(word).score()))
     }
 
-    /// Asks the processor to fetch what [`Sorted::find`] will look at.
+    /// What [`Sorted::find`] will look at.
     #[inline]
-    pub fn prefetch(&self, bytes: &[u8], step: Ahead) {
-        match step {
-            Ahead::Table(part) => self.table.prefetch(hash(bytes), part),
-            Ahead::Element => {
-                if let Some(word) = self.table.candidate(hash(bytes)) {
-                    prefetch::address(word as usize);
-                }
-            }
-        }
+    pub fn ahead(&self, bytes: &[u8]) -> Ahead<'_> {
+        Ahead::new(&self.table, hash(bytes))
     }
 
     /// Adds a member that is not there, as [`Sorted::find`] has just told.
