@@ -5,6 +5,7 @@
 
 mod support;
 
+use std::io::Write;
 use std::time::Duration;
 
 use goredis::resp::read::Value;
@@ -85,6 +86,27 @@ fn a_subscriber_that_stops_reading_is_cut_off_and_harms_nobody() {
     assert!(grown < 16 * MIB as u64, "grew by {grown} bytes");
     // It gets what was on its way, and the end.
     assert!(stuck.read_to_end_or_reset() < published * (text.len() + 100));
+}
+
+#[test]
+fn one_whose_replies_are_half_sent_may_ask_about_itself() {
+    let server = start(&[]);
+    let mut conn = server.connect();
+    assert_eq!(conn.command(&["SET", "large", &"x".repeat(MIB)]), simple("OK"));
+    // More than a socket takes, so that each command finds some of it sent and some waiting.
+    let mut sender = conn.writer();
+    let rounds = 24;
+    for round in 1..=rounds {
+        sender.write_all(&encode(&["GET", "large"])).unwrap();
+        sender.write_all(&encode(&["CLIENT", "INFO"])).unwrap();
+        let mut other = server.connect();
+        let processed = |conn: &mut Conn| conn.info("total_commands_processed").parse::<u64>();
+        wait_until_eq(true, || processed(&mut other).unwrap() > 2 * round);
+    }
+    for _ in 0..rounds {
+        assert_eq!(conn.read(), bulk(&vec![b'x'; MIB]));
+        assert!(matches!(conn.read(), Value::Bulk(line) if line.starts_with(b"id=")));
+    }
 }
 
 #[test]

@@ -155,9 +155,9 @@ impl Conn {
         }
     }
 
-    /// Bytes that wait to be sent.
+    /// Bytes that wait to be sent; 0 while the output is taken, some of which may be sent already.
     pub fn pending(&self) -> usize {
-        self.output.len() - self.sent
+        self.output.len().saturating_sub(self.sent)
     }
 
     /// Bytes at the start of the output buffer that are sent already.
@@ -165,9 +165,10 @@ impl Conn {
         self.sent
     }
 
-    /// Bytes of memory the output takes.
+    /// Bytes of memory the output takes. Of a usual buffer only what waits in it: which one of the
+    /// pool's it happens to be is not the client's doing.
     pub fn output_memory(&self) -> usize {
-        self.output.capacity()
+        if self.output.capacity() > KEEP { self.output.capacity() } else { self.pending() }
     }
 
     pub fn is_blocked(&self) -> bool {
