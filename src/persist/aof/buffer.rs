@@ -440,6 +440,7 @@ fn prepare(options: &Options, dir: &Path, manifest: &mut Manifest) -> Result<Pla
     let incr = manifest.incrs.last().ok_or("the AOF has no increment")?;
     let name = incr.name.to_string_lossy().into_owned();
     let place = open_incr(files, &Manifest::path(dir, incr), incr.seq, is_new)
+        .and_then(|place| sync_older(files, dir, manifest).map(|()| place))
         .map_err(|e| format!("Can't open the append-only file {name}: {}", reason(&e)))?;
     if *manifest != before {
         manifest
@@ -487,6 +488,13 @@ fn open_incr(files: &dyn Files, path: &Path, seq: i64, is_new: bool) -> io::Resu
     let file = files.open(path, if is_new { Open::Truncate } else { Open::Write })?;
     file.sync_all()?;
     place_at_end(&*file, seq)
+}
+
+/// The log thread syncs an increment before it writes to the next, but may not have come so far.
+/// What is appended must not last longer than what is before it.
+fn sync_older(files: &dyn Files, dir: &Path, manifest: &Manifest) -> io::Result<()> {
+    let older = manifest.incrs.iter().rev().skip(1);
+    older.map(|incr| files.open(&Manifest::path(dir, incr), Open::Write)?.sync_all()).collect()
 }
 
 fn place_at_end(file: &dyn FileHandle, seq: i64) -> io::Result<Place> {
