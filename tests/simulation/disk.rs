@@ -14,6 +14,8 @@ use std::thread::{self, ThreadId};
 
 /// The threads that work in the background, by the names the program gives them.
 pub const LOG: &str = "aof-log";
+pub const INCREMENT: &str = "aof-incr";
+pub const SNAPSHOT: &str = "snapshot";
 
 #[derive(Clone)]
 pub struct Disk {
@@ -34,8 +36,8 @@ struct State {
     records: bool,
     /// Threads whose operations wait for the driver; None of them if empty.
     is_gated: bool,
-    /// The one that may pass all the same.
-    free: Option<&'static str>,
+    /// Those that may pass all the same.
+    free: &'static [&'static str],
     waiting: Vec<Ticket>,
     next_ticket: u64,
 }
@@ -71,7 +73,7 @@ impl Disk {
             journal: Vec::new(),
             records,
             is_gated: false,
-            free: None,
+            free: &[],
             waiting: Vec::new(),
             next_ticket: 0,
         };
@@ -94,9 +96,9 @@ impl Disk {
         self.inner.changed.notify_all();
     }
 
-    /// Lets one thread pass freely, as long as the driver waits for it.
-    pub fn free(&self, thread: Option<&'static str>) {
-        self.inner.state().free = thread;
+    /// Lets these threads pass freely, while the driver waits for them.
+    pub fn free(&self, threads: &'static [&'static str]) {
+        self.inner.state().free = threads;
         self.inner.changed.notify_all();
     }
 
@@ -205,7 +207,7 @@ impl Inner {
         state.waiting.push(Ticket { number, thread: thread.clone(), decided: None });
         loop {
             let at = state.waiting.iter().position(|t| t.number == number).expect("its ticket");
-            let is_free = !state.is_gated || state.free.is_some_and(|name| name == thread);
+            let is_free = !state.is_gated || state.free.contains(&thread.as_str());
             let decided = state.waiting[at].decided.or(is_free.then_some(None));
             if let Some(decision) = decided {
                 state.waiting.remove(at);

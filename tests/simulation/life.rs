@@ -2,7 +2,7 @@
 //! mixed by chance with the operations of the threads in the background.
 
 use super::boot::{Booted, History, Setup, boot};
-use super::disk::{Disk, LOG};
+use super::disk::{Disk, INCREMENT, LOG, SNAPSHOT};
 use super::journal::{Event, Image, Mark};
 use goredis::base::rng::Rng;
 use goredis::resp::Reply;
@@ -105,6 +105,13 @@ impl Life<'_> {
             67..=69 => self.begin_save(),
             70 => self.save_now(),
             71 | 72 => self.turn_log(),
+            73 => {
+                // While the increment is still being made.
+                self.begin_rewrite();
+                self.turn_log();
+                self.commands();
+                self.turn_log();
+            }
             _ => {}
         }
         self.end_tick();
@@ -320,17 +327,16 @@ impl Life<'_> {
         let is_open = self.server.instance.server.log.is_open();
         if is_open {
             self.disk.mark(Mark::Note("appendonly no"));
-            self.disk.free(Some(LOG));
+            self.disk.free(&[LOG, INCREMENT]);
         } else {
             self.disk.mark(Mark::Note("appendonly yes"));
-            self.disk.gate(false);
+            self.disk.free(&[SNAPSHOT]);
         }
         let line = format!("CONFIG SET appendonly {}", if is_open { "no" } else { "yes" });
         let words: Vec<Vec<u8>> = line.split(' ').map(|word| word.as_bytes().to_vec()).collect();
         let reply = self.execute(&words);
         self.disk.settle();
-        self.disk.free(None);
-        self.disk.gate(true);
+        self.disk.free(&[]);
         if reply == b"+OK\r\n" {
             self.acknowledged = self.history.executed();
             self.unanswered.clear();
@@ -353,10 +359,10 @@ impl Life<'_> {
             let Some(thread) = self.disk.waiting().pop() else { break };
             self.disk.grant(&thread, None);
         }
-        self.disk.free(Some(LOG));
+        self.disk.free(&[LOG, INCREMENT]);
         let was_open = self.server.instance.server.log.is_open();
         let done = self.server.instance.server.log.shutdown();
-        self.disk.free(None);
+        self.disk.free(&[]);
         if was_open && done.is_ok() {
             self.disk.mark(Mark::Acknowledged(self.history.executed()));
             self.disk.mark(Mark::Durable(self.history.executed()));

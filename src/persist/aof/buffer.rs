@@ -292,7 +292,7 @@ impl Aof {
             return Ok(());
         }
         self.flush_all_now()?;
-        self.stop_thread();
+        self.stop_threads();
         if self.persistent
             && let Err(e) = self.writer.mark_clean()
         {
@@ -301,7 +301,11 @@ impl Aof {
         Ok(())
     }
 
-    fn stop_thread(&mut self) {
+    fn stop_threads(&mut self) {
+        if let Some(being_made) = self.next_incr.take() {
+            // It writes a manifest, which must not come after that of an AOF begun later.
+            let _ = being_made.recv();
+        }
         self.shared.stop();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
@@ -401,7 +405,7 @@ impl Aof {
 
 impl Drop for Aof {
     fn drop(&mut self) {
-        self.stop_thread();
+        self.stop_threads();
     }
 }
 
