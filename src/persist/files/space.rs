@@ -21,8 +21,9 @@ pub fn free(path: &Path) -> io::Result<u64> {
     let told = unsafe { told.assume_init() };
     // Their types differ from system to system.
     #[allow(clippy::unnecessary_cast)]
-    let (blocks, size) = (told.f_bavail as u64, told.f_frsize as u64);
-    Ok(blocks.saturating_mul(size))
+    let (all, blocks, size) = (told.f_blocks as u64, told.f_bavail as u64, told.f_frsize as u64);
+    // Some that are no disks have no size at all.
+    Ok(if all == 0 { u64::MAX } else { blocks.saturating_mul(size) })
 }
 
 #[cfg(test)]
