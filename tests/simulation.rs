@@ -32,6 +32,8 @@ use std::time::Instant;
 /// After so many failures one knows enough.
 const MOST_FAILURES: usize = 20;
 
+const OLD_FILE: &[u8] = b"*3\r\n$3\r\nSET\r\n$3\r\nold\r\n$4\r\nfile\r\n";
+
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
 }
@@ -69,8 +71,16 @@ fn run(seed: u64, tally: &mut Tally) -> Result<(), (usize, String)> {
     let empty = boot::boot(&silent, &Setup { appendonly: false, ..setup }).expect("nothing");
     history.push(empty.digest());
     drop(empty);
-    let (mut image, mut base, mut before) = (empty_image(), empty_image(), Vec::new());
+    let mut image = empty_image();
     let mut bounds = Bounds::NOTHING;
+    if setup.appendonly && rng.below(8) == 0 {
+        // The single file of a server before Redis 7.
+        image.put(&format!("{}/appendonly.aof", boot::DIR), OLD_FILE);
+        let found = boot::boot(&disk::Disk::silent(image.clone()), &setup).expect("an old file");
+        history.push(found.digest());
+        (bounds.executed, bounds.acknowledged, bounds.durable) = (1, Some(1), Some(1));
+    }
+    let (mut base, mut before) = (image.clone(), Vec::new());
     for _ in 0..1 + rng.below(4) {
         let plan = Plan {
             seed: rng.next_u64(),

@@ -143,6 +143,12 @@ impl Image {
         Image { names, files: Vec::new() }
     }
 
+    /// Puts a file there.
+    pub fn put(&mut self, path: &str, content: &[u8]) {
+        self.names.insert(path.into(), Node::File(self.files.len()));
+        self.files.push(Arc::new(content.to_vec()));
+    }
+
     fn file(&mut self, file: usize) -> &mut Vec<u8> {
         if self.files.len() <= file {
             self.files.resize(file + 1, Arc::default());

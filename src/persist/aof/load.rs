@@ -450,10 +450,10 @@ fn adopt_old_file(options: &Options, manifest: &mut Manifest) -> Result<(), Load
     if !manifest.is_empty() && !interrupted {
         return Ok(());
     }
+    options.make_dir().map_err(LoadError::new)?;
     manifest.adopt_base(&options.filename);
     // The manifest first: if the move is then missing, the next start sees what was meant.
     let adopt = || {
-        files.create_dir(&options.aof_dir())?;
         manifest.write(files, &options.aof_dir(), &options.filename)?;
         files.rename(&old, &new)?;
         files.sync_dir(&options.aof_dir())?;
