@@ -497,8 +497,10 @@ fn open_incr(files: &dyn Files, path: &Path, seq: i64, is_new: bool) -> io::Resu
 /// The log thread syncs an increment before it writes to the next, but may not have come so far.
 /// What is appended must not last longer than what is before it.
 fn sync_older(files: &dyn Files, dir: &Path, manifest: &Manifest) -> io::Result<()> {
-    let older = manifest.incrs.iter().rev().skip(1);
-    older.map(|incr| files.open(&Manifest::path(dir, incr), Open::Write)?.sync_all()).collect()
+    for incr in manifest.incrs.iter().rev().skip(1) {
+        files.open(&Manifest::path(dir, incr), Open::Write)?.sync_all()?;
+    }
+    Ok(())
 }
 
 fn place_at_end(file: &dyn FileHandle, seq: i64) -> io::Result<Place> {
