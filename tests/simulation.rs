@@ -27,6 +27,7 @@ use goredis::base::rng::Rng;
 use goredis::server::config::AppendFsync;
 use life::{Plan, live};
 use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// After so many failures one knows enough.
@@ -130,8 +131,15 @@ fn run(seed: u64, tally: &mut Tally) -> Result<(), (usize, String)> {
     Ok(())
 }
 
+/// Threads of the process are looked at, so only one test may have some.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[test]
 fn what_was_promised_survives_all_cuts() {
+    let _alone = alone();
     let (least, seed) =
         (setting("GOREDIS_SIMULATION_CUTS", 2000), setting("GOREDIS_SIMULATION_SEED", 1));
     let began = Instant::now();
@@ -154,5 +162,36 @@ fn what_was_promised_survives_all_cuts() {
         panic!(
             "{count} failures; GOREDIS_SIMULATION_SEED={seed} GOREDIS_SIMULATION_CUTS=1\n{story}"
         );
+    }
+}
+
+/// A server is killed at each operation of its first start; the next one runs and is shut down, and
+/// then the disk loses all that no fsync has covered, whoever was to call that.
+#[test]
+fn what_a_killed_start_left_undone_is_done_by_the_next() {
+    let _alone = alone();
+    let setup = Setup {
+        fsync: AppendFsync::Always,
+        appendonly: true,
+        ring: Ring::Beside,
+        rdb_preamble: true,
+    };
+    let first = disk::Disk::recording(empty_image());
+    let empty = boot::boot(&first, &setup).expect("nothing").digest();
+    let begun = first.take_journal();
+    for at in 0..=begun.len() {
+        let mut history = History::default();
+        history.push(empty);
+        let mut tracker = journal::Tracker::new(&empty_image(), boot::VOLATILE);
+        begun[..at].iter().for_each(|event| tracker.advance(event));
+        let (image, _) = tracker.killed(None, &mut journal::Choices::given(Vec::new()));
+        let plan = Plan { seed: 1, setup, steps: 10, has_faults: false, shuts_down: true };
+        let journal = live(&image, &mut history, plan).expect("it starts");
+        let (base, before, bounds) = (empty_image(), begun[..at].to_vec(), Bounds::NOTHING);
+        let story = Story { base, before, bounds, journal, setup, seed: 0 };
+        assert!(story.bounds_at(story.journal.len()).durable > Some(3), "too little was done");
+        if let Err(failure) = story.check_end(&history, vec![1; 100]) {
+            panic!("killed at {at}:\n{}", story.describe(&failure));
+        }
     }
 }

@@ -186,6 +186,17 @@ impl Story {
         Survivor { image, part, commands: found.expect("as it was checked") }
     }
 
+    /// Loses power at the end, with these choices of the disk.
+    pub fn check_end(&self, history: &History, choices: Vec<u64>) -> Result<(), Failure> {
+        let (mut tracker, at) = (self.tracker(), self.journal.len());
+        self.journal.iter().for_each(|event| tracker.advance(event));
+        let mut choices = Choices::given(choices);
+        let bounds = self.bounds_at(at);
+        let found = self.check(&tracker, &bounds, at, Cut::Power, &mut choices, history);
+        let choices = choices.made;
+        found.map_err(|what| Failure { at, cut: Cut::Power, choices, what })
+    }
+
     /// The bounds at a cut.
     pub fn bounds_at(&self, at: usize) -> Bounds {
         let mut bounds = self.bounds;

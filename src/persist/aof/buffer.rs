@@ -450,6 +450,11 @@ fn prepare(options: &Options, dir: &Path, manifest: &mut Manifest) -> Result<Pla
         manifest
             .write(files, dir, &options.filename)
             .map_err(|e| format!("Can't write the AOF manifest: {}", reason(&e)))?;
+    } else {
+        // The process that wrote the manifest may have ended before it came to this.
+        files
+            .sync_dir(dir)
+            .map_err(|e| format!("Can't sync the append-only dir: {}", reason(&e)))?;
     }
     info!("{} AOF incr file {name} on server start", if is_new { "Creating" } else { "Opening" });
     Ok(place)
