@@ -160,10 +160,33 @@ fn only_the_last_file_may_be_torn() {
         b"file appendonly.aof.1.incr.aof seq 1 type i\n\
           file appendonly.aof.2.incr.aof seq 2 type i\n",
     );
-    bench.write("appendonly.aof.2.incr.aof", b"");
+    bench.write("appendonly.aof.2.incr.aof", &resp("set c d"));
     let error = bench.error();
     assert!(error.contains("the truncated file is not the last file"), "{error}");
     assert_eq!(bench.incr().len(), 20);
+}
+
+/// Power was lost when the next file had been begun and nothing been written to it.
+#[test]
+fn a_file_before_empty_ones_may_be_torn() {
+    let whole = resp_all(&["set a b", "set c d"]);
+    let bench = Bench::with_incr(&whole[..whole.len() - 1]);
+    bench.write(
+        "appendonly.aof.manifest",
+        b"file appendonly.aof.1.incr.aof seq 1 type i\n\
+          file appendonly.aof.2.incr.aof seq 2 type i\n\
+          file appendonly.aof.3.incr.aof seq 3 type i\n",
+    );
+    bench.write("appendonly.aof.2.incr.aof", b"");
+    bench.write("appendonly.aof.3.incr.aof", b"");
+    let (commands, loader) = bench.load().unwrap();
+    assert_eq!(commands, ["set a b"]);
+    assert_eq!(bench.incr(), resp("set a b"));
+    let mut aof = Aof::start(&bench.options, loader.finish()).unwrap();
+    aof.buffer().extend_from_slice(&resp("set e f"));
+    aof.shutdown().unwrap();
+    assert_eq!(bench.load().unwrap().0, ["set a b", "set e f"]);
+    assert_eq!(fs::read(bench.path("appendonly.aof.3.incr.aof")).unwrap(), resp("set e f"));
 }
 
 #[test]

@@ -12,11 +12,12 @@ use std::sync::{Arc, LazyLock, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use goredis::base::rng::Rng;
 use goredis::commands::FAMILIES;
 use goredis::persist::files::{Faults, FaultyFiles, Files, RealFiles};
 use goredis::resp::read::Value;
 use goredis::server::command::CommandTable;
-use goredis::server::config::{AppendFsync, Config, Start};
+use goredis::server::config::{Allowed, AppendFsync, Config, SavePoint, Start};
 use goredis::server::start;
 use support::{Conn, DEADLINE, encode, wait_for, wait_until_eq};
 use tempfile::TempDir;
@@ -724,5 +725,108 @@ fn a_file_begun_anew_follows_the_policy_of_the_day() {
     assert_silent(&mut waiting);
     bench.faults.hold_syncs(false);
     assert_eq!(waiting.read(), ok());
+    server.shut_down(&["SHUTDOWN", "NOSAVE"]);
+}
+
+/// The thread that makes an increment for a rewrite writes a manifest: not after the one of a file
+/// begun anew, which would then name files that are gone.
+#[test]
+fn a_file_is_turned_off_when_nobody_writes_its_manifest() {
+    let bench = Bench::new(AppendFsync::Everysec);
+    let server = bench.start();
+    let mut conn = server.connect();
+    bench.faults.hold_syncs(true);
+    conn.command(&["BGREWRITEAOF"]);
+    assert!(bench.faults.wait_for_held_sync(DEADLINE));
+    conn.send(&encode(&["CONFIG", "SET", "appendonly", "no"]));
+    assert_silent(&mut conn);
+    bench.faults.hold_syncs(false);
+    assert_eq!(conn.read(), ok());
+    assert_eq!(conn.command(&["CONFIG", "SET", "appendonly", "yes"]), ok());
+    assert_eq!(conn.command(&["SET", "key", "v"]), ok());
+    server.shut_down(&["SHUTDOWN", "NOSAVE"]);
+    assert_eq!(bench.after_restart().len(), 1);
+}
+
+/// A background save that was given up may be complete but for its fsync: it must neither take
+/// the file of the one that follows, nor come after it.
+#[test]
+fn a_save_waits_for_the_one_that_it_replaces() {
+    let mut bench = Bench::new(AppendFsync::Everysec);
+    bench.config.appendonly = false;
+    bench.config.enable_debug_command = Allowed::Yes;
+    bench.config.save = vec![SavePoint { seconds: 3600, changes: 1 }];
+    let server = bench.start();
+    let mut conn = server.connect();
+    for round in 0..10 {
+        assert_eq!(conn.command(&["SET", "key", "value"]), ok());
+        bench.faults.hold_syncs(true);
+        let before = bench.faults.syncs();
+        conn.command(&["BGSAVE"]);
+        assert!(bench.faults.wait_for_held_sync(DEADLINE));
+        // With save points, what is flushed must not come back.
+        conn.send(&encode(&["FLUSHALL"]));
+        // Time for what must not happen: a second file is written.
+        wait_for(SILENCE, || bench.faults.syncs() > before + 1);
+        bench.faults.hold_syncs(false);
+        assert_eq!(conn.read(), ok());
+        assert_eq!(info(&mut conn, "rdb_last_bgsave_status"), "ok", "round {round}");
+        assert_eq!(conn.command(&["DEBUG", "RELOAD", "NOSAVE"]), ok());
+        assert_eq!(conn.command(&["EXISTS", "key"]), Value::Int(0), "round {round}");
+    }
+    server.shut_down(&["SHUTDOWN", "NOSAVE"]);
+}
+
+/// Data of several megabytes, and their dump.
+fn with_much_data(bench: &Bench) -> (Server, Conn) {
+    let server = bench.start();
+    let mut conn = server.connect();
+    for i in 0..100 {
+        // Not to be compressed.
+        let mut rng = Rng::from_seed(i);
+        let mut value = vec![0; 100_000];
+        rng.fill(&mut value);
+        assert_eq!(conn.command(&[&b"SET"[..], i.to_string().as_bytes(), &value]), ok());
+    }
+    (server, conn)
+}
+
+fn info(conn: &mut Conn, field: &str) -> String {
+    let text = conn.command(&["INFO", "persistence"]);
+    let text = String::from_utf8(text.bytes().unwrap().to_vec()).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    line.unwrap_or_else(|| panic!("no {field} in {text}")).to_string()
+}
+
+#[test]
+fn what_would_not_fit_on_the_disk_is_not_begun() {
+    let bench = Bench::new(AppendFsync::Everysec);
+    let (server, mut conn) = with_much_data(&bench);
+    let dump = bench.dir.path().join("dump.rdb");
+    // At first by a guess from the memory taken, then by what the last file took.
+    for _ in 0..2 {
+        let before = fs::read(&dump).ok();
+        // A fraction of what is needed: other tests take memory of this process, too.
+        bench.faults.space(Some(1 << 20));
+        let writes = bench.faults.writes();
+        for (command, status) in
+            [("BGSAVE", "rdb_last_bgsave_status"), ("BGREWRITEAOF", "aof_last_bgrewrite_status")]
+        {
+            conn.command(&[command]);
+            wait_until_eq("err".to_string(), || info(&mut conn, status));
+        }
+        // The manifest of a new increment and the timer's writes, but no snapshots.
+        assert!(bench.faults.writes() < writes + 6, "{} writes", bench.faults.writes() - writes);
+        assert_eq!(conn.command(&["SET", "other", "value"]), ok());
+        assert!(fs::read(&dump).ok() == before, "the file has changed");
+        bench.faults.space(None);
+        for (command, status) in
+            [("BGSAVE", "rdb_last_bgsave_status"), ("BGREWRITEAOF", "aof_last_bgrewrite_status")]
+        {
+            conn.command(&[command]);
+            wait_until_eq("ok".to_string(), || info(&mut conn, status));
+        }
+        assert!(fs::read(&dump).unwrap().len() > 10_000_000);
+    }
     server.shut_down(&["SHUTDOWN", "NOSAVE"]);
 }

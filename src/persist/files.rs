@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 mod faulty;
+mod space;
 
 pub use faulty::{Faults, FaultyFiles};
 
@@ -70,6 +71,15 @@ pub trait Files: Send + Sync {
     fn create_dir(&self, path: &Path) -> io::Result<()>;
     /// Makes names created, renamed or removed in the directory durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// Bytes that may still be written on the file system of a directory.
+    fn free_space(&self, dir: &Path) -> io::Result<u64>;
+}
+
+/// Hears of what happens to a mapping: for a simulated disk, as a store is not a call.
+pub trait MapObserver: Send + Sync {
+    /// These bytes are there now; `is_whole` if nobody can have seen a part of them alone.
+    fn stored(&self, at: usize, bytes: &[u8], is_whole: bool);
+    fn synced(&self, at: usize, len: usize);
 }
 
 /// An open file. `&self` throughout: there is no file position to share.
@@ -86,6 +96,10 @@ pub trait FileHandle: Send + Sync {
     fn identity(&self) -> io::Result<Identity>;
     /// The same open file, for a memory mapping.
     fn to_map(&self) -> io::Result<File>;
+    /// Who wants to hear of stores into that mapping.
+    fn map_observer(&self) -> Option<Arc<dyn MapObserver>> {
+        None
+    }
 
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
@@ -176,6 +190,10 @@ impl Files for RealFiles {
             Err(e) if matches!(e.raw_os_error(), Some(libc::EINVAL | libc::EBADF)) => Ok(()),
             other => other,
         }
+    }
+
+    fn free_space(&self, dir: &Path) -> io::Result<u64> {
+        space::free(dir)
     }
 }
 

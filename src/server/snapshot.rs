@@ -29,6 +29,9 @@ const RETRY_SAVE_S: i64 = 5;
 /// After failed rewrites in a row the next one waits: a minute, twice as long each time, an hour.
 const RETRY_REWRITE_S: i64 = 60;
 const RETRY_REWRITE_MOST_S: i64 = 3600;
+/// Where nothing better is known, a file is expected to take the memory taken divided by this:
+/// rather too little than too much, as it is only to keep us from filling the disk for nothing.
+const MEMORY_TO_FILE: u64 = 4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
@@ -42,6 +45,8 @@ struct Running {
     purpose: Purpose,
     writing: Writing,
     began_ms: i64,
+    /// Bytes of memory taken then.
+    used: u64,
     /// The keyspace's count of changes then.
     dirty: u64,
     /// Entries there were.
@@ -59,11 +64,14 @@ pub struct History {
     pub failures: u32,
     /// When the last one was begun, in seconds since 1970; 0 if there was none.
     tried_s: i64,
+    /// Bytes of the last file, and of memory taken then.
+    last_size: Option<(u64, u64)>,
 }
 
 impl Default for History {
     fn default() -> History {
-        History { last_ok: true, last_took_s: -1, completed: 0, failures: 0, tried_s: 0 }
+        let (last_ok, last_took_s, completed) = (true, -1, 0);
+        History { last_ok, last_took_s, completed, failures: 0, tried_s: 0, last_size: None }
     }
 }
 
@@ -149,8 +157,10 @@ fn begin(
     temporary: PathBuf,
     finish: Box<dyn FnOnce() -> Result<(), String> + Send>,
 ) -> Result<(), String> {
+    check_space(server, purpose, temporary.parent().unwrap_or(Path::new(".")))?;
     let options = server.log_options.as_ref().ok_or("the server has not started")?;
     let config = &server.config;
+    let memory = process::memory().anonymous;
     let sizes = (0..keys.databases()).map(|db| {
         let records = keys.records(db);
         (records.len(), records.expiring())
@@ -162,7 +172,7 @@ fn begin(
         ("redis-ver", REDIS_VERSION.as_bytes().to_vec()),
         ("redis-bits", number(usize::BITS.into())),
         ("ctime", number(keys.now_ms / 1000)),
-        ("used-mem", number(process::memory().anonymous as i64)),
+        ("used-mem", number(memory as i64)),
         ("aof-base", number((purpose == Purpose::Rewrite).into())),
     ];
     let task = Task {
@@ -185,9 +195,42 @@ fn begin(
         return Err("another snapshot is on its way".to_string());
     }
     let (began_ms, dirty) = (keys.now_ms, keys.dirty);
-    server.snapshots.running = Some(Running { purpose, writing, began_ms, dirty, entries });
+    let used = memory.saturating_sub(server.startup_memory);
+    server.snapshots.running = Some(Running { purpose, writing, began_ms, used, dirty, entries });
     server.snapshots.history(purpose).tried_s = began_ms / 1000;
     Ok(())
+}
+
+impl History {
+    /// Bytes that the next file will take, about, given the memory that is taken.
+    fn size_to_expect(&self, used: u64) -> u64 {
+        match self.last_size {
+            Some((size, before @ 1..)) => {
+                let scaled = u128::from(size) * u128::from(used) / u128::from(before);
+                u64::try_from(scaled).unwrap_or(u64::MAX)
+            }
+            _ => used / MEMORY_TO_FILE,
+        }
+    }
+}
+
+/// Whether a file is likely to fit where it is to be.
+///
+/// # Errors
+/// That it is not, with the figures.
+fn check_space(server: &mut Server, purpose: Purpose, dir: &Path) -> Result<(), String> {
+    let used = process::memory().anonymous.saturating_sub(server.startup_memory);
+    let needed = server.snapshots.history(purpose).size_to_expect(used);
+    let options = server.log_options.as_ref().ok_or("the server has not started")?;
+    // Where that is not known, the disk will say.
+    let Ok(free) = options.files.free_space(dir) else { return Ok(()) };
+    if needed <= free {
+        return Ok(());
+    }
+    let dir = dir.display();
+    Err(format!(
+        "it needs about {needed} bytes in {dir}, where {free} are free, so it is not begun"
+    ))
 }
 
 fn start_save(server: &mut Server, keys: &mut Keyspace) -> Result<(), String> {
@@ -251,7 +294,7 @@ pub fn begin_rewrite(server: &mut Server, keys: &mut Keyspace) -> Result<Begun, 
     server.snapshots.rewrite_scheduled = false;
     server.snapshots.rewrites.tried_s = keys.now_ms / 1000;
     let begun = match server.log.is_open() {
-        true => server.log.prepare_incr(),
+        true => begin_increment(server),
         false => begin_base_alone(server, keys),
     };
     match &begun {
@@ -259,6 +302,14 @@ pub fn begin_rewrite(server: &mut Server, keys: &mut Keyspace) -> Result<Begun, 
         Err(reason) => failed(server, keys.now_ms / 1000, Purpose::Rewrite, reason),
     }
     begun.map(|()| Begun::Now)
+}
+
+/// Begins to make a new increment, unless the base that it is for would have no room.
+fn begin_increment(server: &mut Server) -> Result<(), String> {
+    let options = server.log_options.as_ref().ok_or("the server has not started")?;
+    let dir = options.dir.join(&options.dirname);
+    check_space(server, Purpose::Rewrite, &dir)?;
+    server.log.prepare_incr()
 }
 
 /// Begins a base for an append-only file that is off: it takes the place of what there is of one.
@@ -325,7 +376,7 @@ pub fn step(server: &mut Server, keys: &mut Keyspace, clients_us: u64) -> bool {
 pub fn check(server: &mut Server, keys: &mut Keyspace) {
     let Some(running) = &server.snapshots.running else { return };
     let Some(result) = running.writing.result() else { return };
-    let Running { purpose, began_ms, dirty, .. } = *running;
+    let Running { purpose, began_ms, used, dirty, .. } = *running;
     server.snapshots.running = None;
     // If it failed, nobody takes what is still to be shown.
     keys.abort_snapshot();
@@ -340,6 +391,7 @@ pub fn check(server: &mut Server, keys: &mut Keyspace) {
     let history = server.snapshots.history(purpose);
     (history.last_ok, history.last_took_s, history.failures) = (true, took_s, 0);
     history.completed += 1;
+    history.last_size = Some((size, used));
     match purpose {
         Purpose::Save => {
             server.saved_dirty = dirty;
@@ -398,8 +450,15 @@ pub fn save_emptied(server: &mut Server, keys: &mut Keyspace) {
 
 /// Waits until nothing runs; a snapshot for `given_up` is given up.
 fn end_running(server: &mut Server, keys: &mut Keyspace, given_up: Purpose) {
-    if server.snapshots.running.as_ref().is_some_and(|running| running.purpose == given_up) {
-        abort(server, keys);
+    let given_up = server.snapshots.running.take_if(|running| running.purpose == given_up);
+    if let Some(running) = given_up {
+        keys.abort_snapshot();
+        info!("A background save was given up");
+        // It may be complete already: then its file must not come after that of who gave it up,
+        // nor have the same temporary name.
+        while running.writing.result().is_none() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
     wait(server, keys);
 }
@@ -505,5 +564,23 @@ pub fn update_gate(server: &mut Server) {
     match refuses {
         true => server.state |= gate::state::SAVE_ERROR,
         false => server.state &= !gate::state::SAVE_ERROR,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_size_to_expect_follows_the_last_one() {
+        let mut history = History::default();
+        assert_eq!(history.size_to_expect(1000), 250, "a guess");
+        history.last_size = Some((600, 1000));
+        assert_eq!(history.size_to_expect(2000), 1200);
+        assert_eq!(history.size_to_expect(10), 6);
+        history.last_size = Some((u64::MAX, 1));
+        assert_eq!(history.size_to_expect(u64::MAX), u64::MAX);
+        history.last_size = Some((600, 0));
+        assert_eq!(history.size_to_expect(1000), 250);
     }
 }

@@ -292,7 +292,7 @@ impl Aof {
             return Ok(());
         }
         self.flush_all_now()?;
-        self.stop_thread();
+        self.stop_threads();
         if self.persistent
             && let Err(e) = self.writer.mark_clean()
         {
@@ -301,7 +301,11 @@ impl Aof {
         Ok(())
     }
 
-    fn stop_thread(&mut self) {
+    fn stop_threads(&mut self) {
+        if let Some(being_made) = self.next_incr.take() {
+            // It writes a manifest, which must not come after that of an AOF begun later.
+            let _ = being_made.recv();
+        }
         self.shared.stop();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
@@ -401,7 +405,7 @@ impl Aof {
 
 impl Drop for Aof {
     fn drop(&mut self) {
-        self.stop_thread();
+        self.stop_threads();
     }
 }
 
@@ -440,11 +444,17 @@ fn prepare(options: &Options, dir: &Path, manifest: &mut Manifest) -> Result<Pla
     let incr = manifest.incrs.last().ok_or("the AOF has no increment")?;
     let name = incr.name.to_string_lossy().into_owned();
     let place = open_incr(files, &Manifest::path(dir, incr), incr.seq, is_new)
+        .and_then(|place| sync_older(files, dir, manifest).map(|()| place))
         .map_err(|e| format!("Can't open the append-only file {name}: {}", reason(&e)))?;
     if *manifest != before {
         manifest
             .write(files, dir, &options.filename)
             .map_err(|e| format!("Can't write the AOF manifest: {}", reason(&e)))?;
+    } else {
+        // The process that wrote the manifest may have ended before it came to this.
+        files
+            .sync_dir(dir)
+            .map_err(|e| format!("Can't sync the append-only dir: {}", reason(&e)))?;
     }
     info!("{} AOF incr file {name} on server start", if is_new { "Creating" } else { "Opening" });
     Ok(place)
@@ -487,6 +497,15 @@ fn open_incr(files: &dyn Files, path: &Path, seq: i64, is_new: bool) -> io::Resu
     let file = files.open(path, if is_new { Open::Truncate } else { Open::Write })?;
     file.sync_all()?;
     place_at_end(&*file, seq)
+}
+
+/// The log thread syncs an increment before it writes to the next, but may not have come so far.
+/// What is appended must not last longer than what is before it.
+fn sync_older(files: &dyn Files, dir: &Path, manifest: &Manifest) -> io::Result<()> {
+    for incr in manifest.incrs.iter().rev().skip(1) {
+        files.open(&Manifest::path(dir, incr), Open::Write)?.sync_all()?;
+    }
+    Ok(())
 }
 
 fn place_at_end(file: &dyn FileHandle, seq: i64) -> io::Result<Place> {

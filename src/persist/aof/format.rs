@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! page 0       ring header: magic, version, sizes, epoch, checksum | clean mark
-//! segment 0    segment header: checksum, generation, file, file offset, anchor, identity
+//! segment 0    segment header: checksum, generation, file, file offset, anchor, identity, epoch,
+//!              end of the file before
 //!              frame: checksum u64, length u32, 0 u32, payload, padding to 8 bytes
 //!              frame ...
 //! segment 1    ...
@@ -106,6 +107,9 @@ pub struct SegmentHeader {
     pub file_offset: u64,
     pub anchor: Anchor,
     pub identity: Identity,
+    /// The length that the increment before this file's must have for the frames to follow on it;
+    /// 0 if that is not in doubt.
+    pub before_end: u64,
 }
 
 impl SegmentHeader {
@@ -119,6 +123,7 @@ impl SegmentHeader {
         put(&mut out, 48, self.identity.device);
         put(&mut out, 56, self.identity.inode);
         put(&mut out, 64, epoch);
+        put(&mut out, 72, self.before_end);
         let checksum = xxh3_64(&out[8..]);
         put(&mut out, 0, checksum);
         out
@@ -135,6 +140,7 @@ impl SegmentHeader {
             file_offset: get(bytes, 24),
             anchor: Anchor { len: get(bytes, 32) as u32, hash: get(bytes, 40) },
             identity: Identity { device: get(bytes, 48), inode: get(bytes, 56) },
+            before_end: get(bytes, 72),
         })
     }
 }
@@ -212,6 +218,7 @@ mod tests {
             file_offset: 1 << 40,
             anchor: Anchor::of(b"before"),
             identity: Identity { device: 1, inode: 2 },
+            before_end: 1 << 41,
         };
         let mut bytes = segment.encode(77);
         assert_eq!(SegmentHeader::decode(&bytes, 77), Some(segment));

@@ -79,6 +79,8 @@ struct Source {
     name: String,
     path: PathBuf,
     kind: Kind,
+    /// Nothing follows, but for empty files: the log thread syncs a file before it writes to the
+    /// next, so a loss of power can have torn this one all the same.
     is_last: bool,
 }
 
@@ -128,12 +130,12 @@ impl Loader {
     fn over(options: &Options, manifest: Manifest, may_repair: bool) -> Result<Loader, LoadError> {
         let dir = options.aof_dir();
         let mut to_come = Vec::new();
-        let mut total = 0;
+        let (mut total, mut last) = (0, 0);
         for entry in manifest.to_load() {
             let path = Manifest::path(&dir, entry);
             let name = entry.name.to_string_lossy().into_owned();
             // All are looked for before any is loaded: a missing one is better known early.
-            total += match options.files.metadata(&path) {
+            let len = match options.files.metadata(&path) {
                 Ok(metadata) => metadata.len,
                 Err(e) => {
                     let why = reason(&e);
@@ -142,11 +144,13 @@ impl Loader {
                     )));
                 }
             };
+            total += len;
+            if len > 0 {
+                last = to_come.len();
+            }
             to_come.push(Source { name, path, kind: entry.kind, is_last: false });
         }
-        if let Some(last) = to_come.last_mut() {
-            last.is_last = true;
-        }
+        to_come.iter_mut().skip(last).for_each(|source| source.is_last = true);
         to_come.reverse();
         Ok(Loader {
             options: options.clone(),
@@ -446,10 +450,10 @@ fn adopt_old_file(options: &Options, manifest: &mut Manifest) -> Result<(), Load
     if !manifest.is_empty() && !interrupted {
         return Ok(());
     }
+    options.make_dir().map_err(LoadError::new)?;
     manifest.adopt_base(&options.filename);
     // The manifest first: if the move is then missing, the next start sees what was meant.
     let adopt = || {
-        files.create_dir(&options.aof_dir())?;
         manifest.write(files, &options.aof_dir(), &options.filename)?;
         files.rename(&old, &new)?;
         files.sync_dir(&options.aof_dir())?;

@@ -184,7 +184,7 @@ impl Manifest {
     }
 
     /// Replaces the manifest in the AOF directory, durably: after a crash there is the old one or
-    /// the new one.
+    /// the new one, and the files that it names.
     pub fn write(&self, files: &dyn Files, dir: &Path, append_file_name: &OsStr) -> io::Result<()> {
         let name = file_name(append_file_name);
         let mut temp = OsString::from("temp-");
@@ -193,6 +193,8 @@ impl Manifest {
         let file = files.open(&temp, Open::Truncate)?;
         file.write_all_at(&self.format(), 0)?;
         file.sync_all()?;
+        // The manifest's new name might last where those of the files in it do not.
+        files.sync_dir(dir)?;
         files.rename(&temp, &dir.join(name))?;
         files.sync_dir(dir)
     }
@@ -213,9 +215,8 @@ impl Manifest {
             old.kind = Kind::History;
             self.history.insert(0, old);
         }
-        self.base_seq += 1;
-        let seq = self.base_seq;
-        let name = with_suffix(append_file_name, &format!(".{seq}.base.{suffix}"));
+        let (seq, name) = self.unused(self.base_seq, append_file_name, &format!("base.{suffix}"));
+        self.base_seq = seq;
         self.base.insert(Entry { name, seq, kind: Kind::Base })
     }
 
@@ -238,11 +239,22 @@ impl Manifest {
 
     /// Begins a new increment.
     pub fn add_incr(&mut self, append_file_name: &OsStr) -> &Entry {
-        self.incr_seq += 1;
-        let seq = self.incr_seq;
-        let name = with_suffix(append_file_name, &format!(".{seq}.incr.aof"));
+        let (seq, name) = self.unused(self.incr_seq, append_file_name, "incr.aof");
+        self.incr_seq = seq;
         self.incrs.push(Entry { name, seq, kind: Kind::Incr });
         &self.incrs[self.incrs.len() - 1]
+    }
+
+    /// The next number and name that no file of the history has: those are still to be deleted.
+    fn unused(&self, seq: i64, append_file_name: &OsStr, suffix: &str) -> (i64, OsString) {
+        let mut seq = seq;
+        loop {
+            seq += 1;
+            let name = with_suffix(append_file_name, &format!(".{seq}.{suffix}"));
+            if self.history.iter().all(|old| old.name != name) {
+                return (seq, name);
+            }
+        }
     }
 
     /// Makes a file of an earlier version, which kept a single one, the base.
@@ -311,6 +323,17 @@ mod tests {
         assert_eq!(m.add_base("a".as_ref(), "aof").name, "a.3.base.aof");
         let text = String::from_utf8(m.format()).unwrap();
         assert!(text.starts_with("file a.3.base.aof seq 3 type b\nfile a.2.base.rdb seq 2 type h"));
+    }
+
+    #[test]
+    fn names_of_files_that_are_to_be_deleted_are_not_used() {
+        let text = "file a.2.base.rdb seq 2 type b\n\
+                    file a.3.base.rdb seq 3 type h\n\
+                    file a.1.incr.aof seq 1 type h\n\
+                    file a.2.incr.aof seq 2 type h\n";
+        let mut m = Manifest::parse(text.as_bytes()).unwrap();
+        assert_eq!(m.add_incr("a".as_ref()).name, "a.3.incr.aof");
+        assert_eq!(m.add_base("a".as_ref(), "rdb").name, "a.4.base.rdb");
     }
 
     #[test]

@@ -3,15 +3,16 @@
 //!
 //! A ring is believed only if it is of this AOF and nobody has written to the AOF since. So every
 //! frame is compared with what the file has at its place; a frame may only continue the file, not
-//! leave a gap; what stands before a segment's place must have the hash noted in its header; and
-//! where there is nothing before to compare (an empty file), the file must be the very one (device
-//! and inode) or the ring must lie beside it. One disagreement and nothing is replayed: the ring is
-//! set aside under another name, as it may be the only copy of acknowledged writes.
+//! leave a gap, nor follow on another file that lacks its end; what stands before a segment's place
+//! must have the hash noted in its header; and where there is nothing before to compare (an empty
+//! file), the file must be the very one (device and inode) or the ring must lie beside it. One
+//! disagreement and nothing is replayed: the ring is set aside under another name, as it may be the
+//! only copy of acknowledged writes.
 //!
 //! Replaying is repeatable: a crash in the midst of it changes nothing for the next start.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use log::warn;
 
@@ -58,7 +59,15 @@ pub fn recover(
     for run in segments.chunk_by(|a, b| a.header.file_seq == b.header.file_seq) {
         let seq = run[0].header.file_seq;
         // Not in the manifest: a rewrite has replaced that file since.
-        let Some(entry) = manifest.incrs.iter().find(|e| e.seq == seq) else { continue };
+        let Some(index) = manifest.incrs.iter().position(|e| e.seq == seq) else { continue };
+        let entry = &manifest.incrs[index];
+        if let Some(before) = index.checked_sub(1).map(|i| &manifest.incrs[i])
+            && !is_complete(files, &Manifest::path(dir, before), run[0].header.before_end, &plans)?
+        {
+            let name = before.name.to_string_lossy();
+            warn!("What followed on {name} is not replayed, as its own end is lost");
+            break;
+        }
         let file = match files.open(&Manifest::path(dir, entry), Open::Read) {
             Ok(file) => file,
             // Loading will complain about it.
@@ -76,16 +85,34 @@ pub fn recover(
     }
     let mut missing = 0;
     for (mut plan, path) in plans {
-        if plan.end > plan.len {
-            missing += plan.end - plan.len;
-            plan.file = files.open(&path, Open::Write)?;
-            ring.replay(&plan)?;
-        }
+        plan.file = files.open(&path, Open::Write)?;
+        missing += plan.end - plan.len;
+        // Where nothing is missing, too: the next file must not last longer than this one.
+        ring.replay(&plan)?;
     }
     if missing > 0 {
         warn!("Replayed {missing} bytes that the AOF lacked from the ring {}", path.display());
     }
     Ok(missing)
+}
+
+/// Whether a file is, or will be, as long as it was when the next one was begun. A power loss can
+/// have taken its end from the file and from the ring alike.
+fn is_complete(
+    files: &dyn Files,
+    path: &Path,
+    end: u64,
+    plans: &[(Plan<'_>, PathBuf)],
+) -> io::Result<bool> {
+    if let Some((plan, _)) = plans.iter().find(|(_, of)| of == path) {
+        return Ok(plan.end >= end);
+    }
+    match files.open(path, Open::Read) {
+        Ok(file) => Ok(len_without_zeros(&*file, 0)? >= end),
+        // Loading will complain about it.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(e),
+    }
 }
 
 fn set_aside(files: &dyn Files, path: &Path) -> io::Result<()> {
@@ -206,14 +233,15 @@ impl RingFile {
         Ok(Ok(Plan { file, segments, len, end }))
     }
 
+    /// Writes what the file lacks, and again what it shows: after a failed fsync that may have been
+    /// in memory only, and would not be synced now.
     fn replay(&self, plan: &Plan<'_>) -> io::Result<()> {
         let mut end = plan.len;
         self.each_frame(plan.segments, &mut |at, payload| {
             if at > end {
                 return Ok(false);
             }
-            let have = end.saturating_sub(at).min(payload.len() as u64) as usize;
-            plan.file.write_all_at(&payload[have..], at + have as u64)?;
+            plan.file.write_all_at(payload, at)?;
             end = end.max(at + payload.len() as u64);
             Ok(true)
         })?;

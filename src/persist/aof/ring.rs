@@ -29,7 +29,7 @@ use super::format::{
     ANCHOR_MAX, Anchor, CLEAN_MARK_AT, FRAME_HEADER, PAGE, RingHeader, SEGMENT_HEADER,
     SegmentHeader, clean_mark, frame_checksum, frame_size, salt,
 };
-use crate::persist::files::{FileHandle, Identity};
+use crate::persist::files::{FileHandle, Identity, MapObserver};
 
 /// Enough that one can be written, one synced and others filled; few enough to be worth sealing.
 const SEGMENTS: usize = 8;
@@ -73,7 +73,7 @@ pub fn create(
     }
     file.set_len(len as u64)?;
     let map = MmapOptions::new().len(len).populate().map_raw(&file.to_map()?)?;
-    Ok(split(Memory::new(map), segment_size, epoch, first))
+    Ok(split(Memory::new(map, file.map_observer()), segment_size, epoch, first))
 }
 
 /// A ring in ordinary memory, for where a file cannot be mapped: nothing in it outlives the
@@ -81,7 +81,7 @@ pub fn create(
 pub fn in_memory(size: u64, epoch: u64, first: Place) -> io::Result<(Writer, Reader)> {
     let segment_size = segment_size(size);
     let map: MmapRaw = MmapMut::map_anon(PAGE + SEGMENTS * segment_size)?.into();
-    Ok(split(Memory::new(map), segment_size, epoch, first))
+    Ok(split(Memory::new(map, None), segment_size, epoch, first))
 }
 
 fn segment_size(ring_size: u64) -> usize {
@@ -114,6 +114,7 @@ fn split(memory: Memory, segment_size: usize, epoch: u64, first: Place) -> (Writ
         tail: 0,
         file: first,
         file_at: 0,
+        before_end: 0,
         last_payload: None,
         crowded: false,
     };
@@ -128,11 +129,13 @@ fn split(memory: Memory, segment_size: usize, epoch: u64, first: Place) -> (Writ
 /// being stored.
 struct Memory {
     map: MmapRaw,
+    /// None, but where a disk is simulated.
+    observer: Option<Arc<dyn MapObserver>>,
 }
 
 impl Memory {
-    fn new(map: MmapRaw) -> Memory {
-        let memory = Memory { map };
+    fn new(map: MmapRaw, observer: Option<Arc<dyn MapObserver>>) -> Memory {
+        let memory = Memory { map, observer };
         for page in (0..memory.map.len()).step_by(PAGE) {
             // SAFETY: within the mapping, and nobody else has it yet. Volatile, as the only
             // purpose is to take each page's write fault now.
@@ -154,6 +157,9 @@ impl Memory {
             let to = self.map.as_mut_ptr().add(at);
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len());
         }
+        if let Some(observer) = &self.observer {
+            observer.stored(at, bytes, false);
+        }
     }
 
     /// Stores a word after all stores before it, in one piece.
@@ -164,6 +170,18 @@ impl Memory {
         // SAFETY: within the mapping, which is page-aligned, and `at` is a multiple of 8.
         let place = unsafe { AtomicU64::from_ptr(self.map.as_mut_ptr().add(at).cast()) };
         place.store(word.to_le(), Ordering::Release);
+        if let Some(observer) = &self.observer {
+            observer.stored(at, &word.to_le_bytes(), true);
+        }
+    }
+
+    /// Makes bytes durable.
+    fn sync(&self, at: usize, len: usize) -> io::Result<()> {
+        self.map.flush_range(at, len)?;
+        if let Some(observer) = &self.observer {
+            observer.synced(at, len);
+        }
+        Ok(())
     }
 
     /// Makes pages writable without changing them.
@@ -246,6 +264,8 @@ pub struct Writer {
     /// The file appended to, and the logical offset that corresponds to `file.offset`.
     file: Place,
     file_at: u64,
+    /// Where the file before it ended; 0 if there was none since the ring was made.
+    before_end: u64,
     /// Where in the mapping the last payload lies.
     last_payload: Option<(usize, usize)>,
     crowded: bool,
@@ -324,6 +344,7 @@ impl Writer {
             file_offset: self.file_offset(),
             anchor,
             identity: self.file.identity,
+            before_end: self.before_end,
         };
         live.pieces.push_back(Piece {
             segment,
@@ -365,6 +386,7 @@ impl Writer {
 
     /// What is appended from now on belongs to another file.
     pub fn switch_file(&mut self, to: Place) {
+        self.before_end = self.file_offset();
         self.file = to;
         self.file_at = self.tail;
         self.last_payload = None;
@@ -386,7 +408,7 @@ impl Writer {
         let memory = &self.shared.memory;
         // SAFETY: the mark's place is in page 0, which only the writer accesses.
         unsafe { memory.store_last(CLEAN_MARK_AT, clean_mark(self.shared.epoch)) };
-        memory.map.flush_range(0, PAGE)
+        memory.sync(0, PAGE)
     }
 }
 

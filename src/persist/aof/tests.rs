@@ -9,7 +9,7 @@ use super::format::{Anchor, CLEAN_MARK_AT, FRAME_HEADER, PAGE, SEGMENT_HEADER, f
 use super::manifest::Manifest;
 use super::recover::recover;
 use super::ring::{self, Place, Reader, Writer};
-use crate::persist::files::{Files, Open, RealFiles};
+use crate::persist::files::{FaultyFiles, Files, Open, RealFiles};
 
 /// Eight segments of one page: small enough to go round quickly.
 const SIZE: u64 = 8 * PAGE as u64;
@@ -328,6 +328,48 @@ fn each_file_gets_its_own_frames() {
     let chunk = bench.reader.read(&mut out, usize::MAX).unwrap().unwrap();
     assert_eq!((chunk.seq, chunk.offset, chunk.end), (2, 0, 111));
     assert_eq!(bench.reader.read(&mut out, usize::MAX).unwrap(), None);
+}
+
+/// A power loss has taken the end of an increment, and what followed is in the ring: it must not
+/// be replayed, as it would be history with a hole. Unless the file has all that was before.
+#[test]
+fn nothing_is_replayed_behind_a_lost_end() {
+    let mut bench = Bench::new(b"before");
+    bench.append(100);
+    let next = bench.dir.path().join("a.2.incr.aof");
+    fs::write(&next, b"").unwrap();
+    let identity = RealFiles.open(&next, Open::Read).unwrap().identity().unwrap();
+    bench.writer.switch_file(Place { seq: 2, identity, ..Place::default() });
+    assert_eq!(bench.writer.append(b"second file"), 11);
+    bench.manifest.add_incr("a".as_ref());
+    // The first segment's page is lost.
+    let mut image = bench.image();
+    image[PAGE..2 * PAGE].fill(0);
+    fs::write(bench.ring_path(), &image).unwrap();
+    for (lost, zeros) in [(1, 0), (1, 1), (100, 0), (106, 200)] {
+        let mut file = bench.appended[..106 - lost].to_vec();
+        file.resize(file.len() + zeros, 0);
+        fs::write(bench.aof_path(), &file).unwrap();
+        assert_eq!(recover_in(bench.dir.path(), true, &bench.manifest), file);
+        assert_eq!(fs::read(&next).unwrap(), b"", "{lost} bytes are lost");
+    }
+    fs::write(bench.aof_path(), &bench.appended).unwrap();
+    recover_in(bench.dir.path(), true, &bench.manifest);
+    assert_eq!(fs::read(&next).unwrap(), b"second file");
+}
+
+/// What the file shows may be in memory only, after an fsync that failed: it is written again, and
+/// synced, also where nothing is missing, before anything goes to the next file.
+#[test]
+fn what_the_ring_has_is_written_even_if_the_file_shows_it() {
+    let mut bench = Bench::new(b"before");
+    bench.append(100);
+    fs::write(bench.aof_path(), &bench.appended).unwrap();
+    let files = FaultyFiles::new();
+    let faults = files.faults();
+    let (dir, ring) = (bench.dir.path(), bench.ring_path());
+    assert_eq!(recover(&files, &ring, true, dir, &bench.manifest).unwrap(), 0);
+    assert_eq!((faults.writes(), faults.syncs()), (1, 1));
 }
 
 #[test]

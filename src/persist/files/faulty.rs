@@ -196,6 +196,12 @@ impl Files for FaultyFiles {
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         RealFiles.sync_dir(path)
     }
+
+    /// What [`Faults::space`] leaves.
+    fn free_space(&self, dir: &Path) -> io::Result<u64> {
+        let free = RealFiles.free_space(dir)?;
+        Ok(self.faults.script().space_left.map_or(free, |left| left.min(free)))
+    }
 }
 
 struct FaultyFile {
