@@ -31,6 +31,9 @@ const SLOTS: usize = 8;
 const LOAD: usize = 7;
 /// Average entries a segment: more makes splits longer, fewer makes more segments.
 const SEGMENT_ENTRIES: usize = 400;
+/// Average entries a segment while more of them are expected: one block of them. A segment is split
+/// at less cost while there is little in it.
+const EARLY_ENTRIES: usize = BLOCK * LOAD;
 /// Segments are kept in chunks, so that no array of them is ever copied whole.
 const CHUNK: usize = 1024;
 
@@ -236,6 +239,8 @@ pub struct Table {
     chunks: Vec<Vec<Segment>>,
     segments: usize,
     len: usize,
+    /// Segments there will be when all is here that is expected.
+    expected: usize,
     /// No segment has more lines: bounds the draw of a random slot.
     widest: usize,
 }
@@ -248,7 +253,7 @@ impl Default for Table {
 
 impl Table {
     pub fn new() -> Table {
-        Table { chunks: Vec::new(), segments: 0, len: 0, widest: 0 }
+        Table { chunks: Vec::new(), segments: 0, len: 0, expected: 0, widest: 0 }
     }
 
     pub fn len(&self) -> usize {
@@ -262,6 +267,19 @@ impl Table {
     /// Slots there is memory for; with `len` it tells the load.
     pub fn capacity(&self) -> usize {
         self.chunks.iter().flatten().map(|s| s.lines() * SLOTS).sum()
+    }
+
+    /// Says how many entries there will be soon, if that is known. Then the table has its segments
+    /// early; never more than a small multiple of what its entries need, as nobody need keep such
+    /// a promise.
+    pub fn expect(&mut self, entries: usize) {
+        self.expected = entries.div_ceil(SEGMENT_ENTRIES);
+    }
+
+    /// As many entries as this on average, and it is time for another segment.
+    #[inline]
+    fn segment_entries(&self) -> usize {
+        if self.segments < self.expected { EARLY_ENTRIES } else { SEGMENT_ENTRIES }
     }
 
     #[inline]
@@ -355,7 +373,7 @@ impl Table {
     pub fn insert(&mut self, hash: u64, word: u64, rehash: impl Fn(u64) -> u64) -> Place {
         if self.segments == 0 {
             self.push_segment(Segment::with_lines(1));
-        } else if self.len >= self.segments * SEGMENT_ENTRIES {
+        } else if self.len >= self.segments * self.segment_entries() {
             self.split_one(rehash);
         }
         let index = self.segment_of(hash);
@@ -403,6 +421,8 @@ impl Table {
         let old_index = new_index - (1 << new_index.ilog2());
         let after = new_index + 1;
         let old = std::mem::take(self.segment_mut(old_index));
+        // Usually an entry points to what is hashed.
+        old.entries().for_each(|e| prefetch::address((e & WORD_MASK) as usize));
         let mut halves: [Vec<u64>; 2] = [Vec::with_capacity(old.len), Vec::with_capacity(old.len)];
         for e in old.entries() {
             let moves = segment_index(rehash(e & WORD_MASK), after) == new_index;
@@ -690,6 +710,39 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_is_expected_finds_its_segments_there() {
+        let mut table = Table::new();
+        let check = |table: &Table, until: u64| {
+            assert_eq!(table.len() as u64, until - 1);
+            assert!((1..until).all(|word| find(table, word, good).is_some()));
+        };
+        table.expect(20_000);
+        for word in 1..=20_000 {
+            table.insert(good(word), word, good);
+            // One at a time, and never for entries that did not come.
+            assert!(table.segments <= 1 + word as usize / EARLY_ENTRIES);
+        }
+        check(&table, 20_001);
+        assert_eq!(table.segments, 20_000 / SEGMENT_ENTRIES);
+        // All were there before half of the entries were.
+        table.expect(0);
+        (20_001..=40_000).for_each(|word| _ = table.insert(good(word), word, good));
+        check(&table, 40_001);
+        assert_eq!(table.segments, 40_000 / SEGMENT_ENTRIES);
+        // A promise that was not kept does no harm: removals take back what is too much.
+        let mut table = Table::new();
+        table.expect(usize::MAX);
+        (1..=5000).for_each(|word| _ = table.insert(good(word), word, good));
+        table.expect(0);
+        assert_eq!(table.segments, 1 + 4999 / EARLY_ENTRIES);
+        for word in (1001..=5000).rev() {
+            table.remove(find(&table, word, good).unwrap());
+        }
+        check(&table, 1001);
+        assert!(table.segments <= 1 + 2 * 1000 / SEGMENT_ENTRIES);
     }
 
     #[test]

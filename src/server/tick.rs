@@ -12,6 +12,7 @@ use super::command::Entry;
 use super::ctx::Origin;
 use super::execute::{Request, execute};
 use super::listeners::FIRST_TOKEN;
+use super::look_ahead::LookAhead;
 use super::phases::Phase;
 use super::{Instance, Shutdown, connections, gate, notify, snapshot};
 use crate::base::prefetch;
@@ -20,7 +21,6 @@ use crate::net::stream::Stream;
 use crate::resp::parse::{self, Limits, Parsed, ProtocolError, Span};
 use crate::resp::{Args, Reply};
 use crate::store::Keyspace;
-use crate::types::Ahead;
 use log::{debug, info, warn};
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -55,10 +55,16 @@ const SIGNALS: Token = Token(usize::MAX - 1);
 struct Batch {
     spans: Vec<Span>,
     commands: Vec<Cut>,
-    /// Of their first keys.
-    hashes: Vec<u64>,
-    /// What is looked up in collections: the hash of the collection's key, the element's span.
-    elements: Vec<(u64, usize)>,
+    look_ahead: LookAhead,
+}
+
+impl Batch {
+    /// The arguments of a command in this input.
+    #[inline]
+    fn args<'a>(&'a self, input: &'a [u8], nth: usize) -> Args<'a> {
+        let cut = &self.commands[nth];
+        Args::new(input, &self.spans[cut.first..cut.last])
+    }
 }
 
 struct Cut {
@@ -533,31 +539,18 @@ impl EventLoop {
     /// the elements they will look up in large collections.
     fn look_ahead(&mut self, key: usize, input: &[u8], batch: &mut Batch) {
         let Instance { server, keys } = &self.instance;
-        let Batch { spans, commands, hashes, elements } = batch;
-        hashes.clear();
-        elements.clear();
+        let Batch { spans, commands, look_ahead } = batch;
+        look_ahead.clear();
         let many = commands.len() > 1;
-        for cut in commands {
+        for (nth, cut) in commands.iter_mut().enumerate() {
             let args = Args::new(input, &spans[cut.first..cut.last]);
             cut.entry = server.commands.find(args.get(0));
-            let Some(entry) = cut.entry else { continue };
-            if many && entry.first_key > 0 && entry.first_key < args.len() {
-                let hash = keys.hash(args.get(entry.first_key));
-                hashes.push(hash);
-                let element = entry.command.element;
-                if element > 0 && element < args.len() {
-                    elements.push((hash, cut.first + element));
-                }
+            if let Some(entry) = cut.entry.filter(|_| many) {
+                look_ahead.add(keys, nth, entry, args);
             }
         }
         let db = server.clients[key].db;
-        keys.prefetch(db, hashes);
-        for step in Ahead::STEPS {
-            for &(hash, span) in elements.iter() {
-                let element = Args::new(input, &spans[span..=span]).get(0);
-                keys.prefetch_element(db, hash, element, step);
-            }
-        }
+        batch.look_ahead.fetch(keys, db, |nth| batch.args(input, nth));
     }
 
     /// Executes a batch; false if the client must not go on with it now. `used` is moved behind

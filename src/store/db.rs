@@ -179,6 +179,16 @@ impl Keyspace {
         self.seed.hash(key)
     }
 
+    /// What [`Keyspace::hash`] hashes with, for a thread that hashes keys ahead.
+    pub fn seed(&self) -> &Seed {
+        &self.seed
+    }
+
+    /// Has a database grow for so many keys that are about to come, or none any more.
+    pub fn expect(&mut self, db: usize, keys: usize) {
+        self.dbs[db].expect(keys);
+    }
+
     /// Has the memory fetched that look-ups of keys with these hashes will read.
     pub fn prefetch(&self, db: usize, hashes: &[u64]) {
         self.dbs[db].prefetch(hashes);
@@ -410,7 +420,12 @@ impl Keyspace {
     /// Opens a key for change, or the place for it if it does not exist.
     #[inline]
     pub fn entry<'a>(&'a mut self, key: &'a [u8]) -> Entry<'a> {
-        let hash = self.seed.hash(key);
+        self.entry_hashed(self.seed.hash(key), key)
+    }
+
+    /// The same for a key whose hash is known.
+    #[inline]
+    pub fn entry_hashed<'a>(&'a mut self, hash: u64, key: &'a [u8]) -> Entry<'a> {
         match self.locate_hashed(hash, key) {
             Some(place) => Entry::Occupied(self.open(place)),
             None => Entry::Vacant(Vacant { keys: self, key, hash }),

@@ -118,6 +118,11 @@ impl Records {
         self.seed.hash(key)
     }
 
+    /// Has the table grow for so many records that are about to come.
+    pub fn expect(&mut self, records: usize) {
+        self.table.expect(records);
+    }
+
     /// Hints for look-ups soon to come: fetches one after the other what each of them will read.
     /// All hashes take a step before any takes the next, so that nothing is waited for.
     pub fn prefetch(&self, hashes: &[u64]) {
