@@ -174,10 +174,10 @@ impl Segment {
         }
     }
 
-    fn reserve_one(&mut self) {
-        if self.len >= self.lines() * LOAD {
-            self.resize(grown(self.lines()));
-        }
+    /// Whether it has to grow before another entry comes.
+    #[inline]
+    fn is_crowded(&self) -> bool {
+        self.len >= self.lines() * LOAD
     }
 
     fn entries(&self) -> impl Iterator<Item = u64> + '_ {
@@ -232,6 +232,8 @@ pub enum Part {
     Block,
     /// The line where the hash is at home.
     Line,
+    /// The line behind that one if it is full: it may have taken the entry, or will.
+    NextLine,
 }
 
 /// See the module's description.
@@ -239,7 +241,7 @@ pub struct Table {
     chunks: Vec<Vec<Segment>>,
     segments: usize,
     len: usize,
-    /// Segments there will be when all is here that is expected.
+    /// Entries there will be when all is here that is expected.
     expected: usize,
     /// No segment has more lines: bounds the draw of a random slot.
     widest: usize,
@@ -270,16 +272,28 @@ impl Table {
     }
 
     /// Says how many entries there will be soon, if that is known. Then the table has its segments
-    /// early; never more than a small multiple of what its entries need, as nobody need keep such
-    /// a promise.
+    /// early, and a segment that grows has its final size at once. That is never more than a small
+    /// multiple of what its entries need now, as nobody need keep such a promise.
     pub fn expect(&mut self, entries: usize) {
-        self.expected = entries.div_ceil(SEGMENT_ENTRIES);
+        self.expected = entries;
     }
 
-    /// As many entries as this on average, and it is time for another segment.
+    /// Whether there are fewer segments than are expected.
     #[inline]
-    fn segment_entries(&self) -> usize {
-        if self.segments < self.expected { EARLY_ENTRIES } else { SEGMENT_ENTRIES }
+    fn is_early(&self) -> bool {
+        self.segments * SEGMENT_ENTRIES < self.expected
+    }
+
+    /// How many lines a segment is to have that is full.
+    #[cold]
+    fn lines_when_full(&self, index: usize) -> usize {
+        let lines = grown(self.segment(index).lines());
+        if self.len >= self.expected || self.is_early() {
+            return lines;
+        }
+        // Its part of the entries, and a little more, as they are not spread evenly.
+        let share = self.expected >> segment_bits(index, self.segments);
+        lines.max(lines_for(share + share / 16))
     }
 
     #[inline]
@@ -310,6 +324,10 @@ impl Table {
             Part::Segment => prefetch::read(segment),
             Part::Block => prefetch::read(&segment.blocks[home() / BLOCK]),
             Part::Line => prefetch::read(segment.line(home())),
+            Part::NextLine if segment.line(home()).is_full() => {
+                prefetch::read(segment.line(segment.next(home())));
+            }
+            Part::NextLine => {}
         }
     }
 
@@ -373,12 +391,17 @@ impl Table {
     pub fn insert(&mut self, hash: u64, word: u64, rehash: impl Fn(u64) -> u64) -> Place {
         if self.segments == 0 {
             self.push_segment(Segment::with_lines(1));
-        } else if self.len >= self.segments * self.segment_entries() {
+        } else if self.len >= self.segments * EARLY_ENTRIES
+            && (self.len >= self.segments * SEGMENT_ENTRIES || self.is_early())
+        {
             self.split_one(rehash);
         }
         let index = self.segment_of(hash);
+        if self.segment(index).is_crowded() {
+            let lines = self.lines_when_full(index);
+            self.segment_mut(index).resize(lines);
+        }
         let segment = self.segment_mut(index);
-        segment.reserve_one();
         let (line, slot) = segment.put(entry(tag_of(hash), word));
         let lines = segment.lines();
         self.widest = self.widest.max(lines);

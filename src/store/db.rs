@@ -12,7 +12,7 @@ use super::record::{NewValue, Record, View};
 use super::table::{Due, Records};
 use crate::base::hash::Seed;
 use crate::base::rng::Rng;
-use crate::base::table::Place;
+use crate::base::table::{Part, Place};
 use crate::types::string::INLINE_LIMIT;
 use crate::types::{Ahead, Inline, Object, Slot, Type, Value, hash};
 
@@ -192,6 +192,12 @@ impl Keyspace {
     /// Has the memory fetched that look-ups of keys with these hashes will read.
     pub fn prefetch(&self, db: usize, hashes: &[u64]) {
         self.dbs[db].prefetch(hashes);
+    }
+
+    /// The same a part at a time, for who has other work in between.
+    #[inline]
+    pub fn prefetch_part(&self, db: usize, hash: u64, part: Part) {
+        self.dbs[db].prefetch_part(hash, part);
     }
 
     #[inline]

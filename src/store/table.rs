@@ -129,11 +129,22 @@ impl Records {
         for part in [Part::Segment, Part::Block, Part::Line] {
             hashes.iter().for_each(|&hash| self.table.prefetch(hash, part));
         }
-        for word in hashes.iter().filter_map(|&hash| self.table.candidate(hash)) {
-            // A short record lies in two cache lines more often than in one.
-            prefetch::address(word as usize);
-            prefetch::address(word as usize + prefetch::LINE);
+        for &hash in hashes {
+            match self.table.candidate(hash) {
+                Some(word) => {
+                    // A short record lies in two cache lines more often than in one.
+                    prefetch::address(word as usize);
+                    prefetch::address(word as usize + prefetch::LINE);
+                }
+                None => self.table.prefetch(hash, Part::NextLine),
+            }
         }
+    }
+
+    /// The same a part at a time. The parts before it should have come.
+    #[inline]
+    pub fn prefetch_part(&self, hash: u64, part: Part) {
+        self.table.prefetch(hash, part);
     }
 
     /// Third and fourth hint: the same within a large collection. Looks into the record already.

@@ -5,6 +5,7 @@ use super::load::{Loaded, Options};
 use super::read::{Entry, Item, Reader};
 use super::{Error, Problem};
 use crate::base::hash::Seed;
+use crate::base::table::Part;
 use crate::store::{Keyspace, NewValue, db};
 use crate::types::{Inline, Object};
 use log::{debug, info, warn};
@@ -13,7 +14,7 @@ use std::io::Read;
 /// Keys without elements are told one by one up to this number.
 const EMPTY_KEYS_TOLD: u64 = 10;
 /// Entries whose places in the table are fetched together.
-const FETCHED: usize = 32;
+const FETCHED: usize = 16;
 /// Memory that a batch keeps for the next one, in bytes.
 const KEPT: usize = 4 << 20;
 
@@ -113,8 +114,7 @@ impl Batch {
         }
         for (nth, entry) in self.entries.drain(..).enumerate() {
             if nth % FETCHED == 0 {
-                let few = self.hashes.len().min(nth + FETCHED);
-                keys.prefetch(entry.db, &self.hashes[nth..few]);
+                fetch_ahead(keys, entry.db, &self.hashes[nth..]);
             }
             let key = take(entry.key_len);
             let value = match entry.value {
@@ -136,6 +136,16 @@ impl Batch {
             *count += 1;
         }
         Ok(())
+    }
+}
+
+/// Begins to fetch what the next keys need, each step for keys that are one group nearer.
+fn fetch_ahead(keys: &Keyspace, db: usize, hashes: &[u64]) {
+    for (groups, part) in
+        [Part::NextLine, Part::Line, Part::Block, Part::Segment].iter().enumerate()
+    {
+        let few = hashes.iter().skip((1 + groups) * FETCHED).take(FETCHED);
+        few.for_each(|&hash| keys.prefetch_part(db, hash, *part));
     }
 }
 
