@@ -225,6 +225,47 @@ fn a_large_value_is_read_in_pieces() {
     assert!(bench.load().unwrap().0 == commands);
 }
 
+/// Many commands, more than are read at once, and how long they are.
+fn many(count: usize) -> (Vec<String>, Vec<u8>) {
+    let commands: Vec<String> =
+        (0..count).map(|i| format!("set key:{i} {}", "v".repeat(i % 97))).collect();
+    let bytes = commands.iter().flat_map(|command| resp(command)).collect();
+    (commands, bytes)
+}
+
+#[test]
+fn many_commands_come_in_order_in_slices_of_any_size() {
+    let (commands, bytes) = many(20_000);
+    assert!(bytes.len() > 1 << 20);
+    let bench = Bench::with_incr(&bytes);
+    for slice in [1, 1000, 100_000, u64::MAX] {
+        let (loaded, loader) = bench.load_in_slices(slice).unwrap();
+        assert!(loaded == commands, "{slice}");
+        let progress = loader.progress();
+        assert_eq!((progress.loaded, progress.commands), (progress.total, 20_000));
+    }
+}
+
+#[test]
+fn damage_far_behind_is_told_with_its_place() {
+    let (commands, bytes) = many(20_000);
+    let at = bytes.len();
+    let error = Bench::with_incr(&[&bytes[..], b"!"].concat()).error();
+    let wanted = format!("unexpected byte at offset {at}, in the command at offset {at}");
+    assert!(error.contains(&wanted), "{error}");
+    let bad = resp("bla foo");
+    let error = Bench::with_incr(&[&bytes[..], &bad, &bytes].concat()).error();
+    assert!(error.contains(&format!("(at offset {at})")), "{error}");
+    // A torn tail, and a transaction that is open for longer than anything is read ahead.
+    let bench = Bench::with_incr(&[&bytes[..], &bad[..bad.len() - 1]].concat());
+    assert!(bench.load().unwrap().0 == commands);
+    assert!(bench.incr() == bytes);
+    let open = [&bytes[..], &resp("multi"), &bytes].concat();
+    let bench = Bench::with_incr(&open);
+    assert_eq!(bench.load().unwrap().0.len(), 40_001);
+    assert!(bench.incr() == bytes);
+}
+
 #[test]
 fn the_single_file_of_older_versions_is_taken_over() {
     let old = resp_all(&["set k1 v1", "set k2 v2"]);

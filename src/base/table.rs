@@ -31,6 +31,9 @@ const SLOTS: usize = 8;
 const LOAD: usize = 7;
 /// Average entries a segment: more makes splits longer, fewer makes more segments.
 const SEGMENT_ENTRIES: usize = 400;
+/// Average entries a segment while more of them are expected: one block of them. A segment is split
+/// at less cost while there is little in it.
+const EARLY_ENTRIES: usize = BLOCK * LOAD;
 /// Segments are kept in chunks, so that no array of them is ever copied whole.
 const CHUNK: usize = 1024;
 
@@ -171,10 +174,10 @@ impl Segment {
         }
     }
 
-    fn reserve_one(&mut self) {
-        if self.len >= self.lines() * LOAD {
-            self.resize(grown(self.lines()));
-        }
+    /// Whether it has to grow before another entry comes.
+    #[inline]
+    fn is_crowded(&self) -> bool {
+        self.len >= self.lines() * LOAD
     }
 
     fn entries(&self) -> impl Iterator<Item = u64> + '_ {
@@ -229,13 +232,15 @@ pub enum Part {
     Block,
     /// The line where the hash is at home.
     Line,
+    /// The line behind that one if it is full: it may have taken the entry, or will.
+    NextLine,
     /// What the first word with its tag points to.
     Entry,
 }
 
 impl Part {
-    /// One after the other.
-    pub const ALL: [Part; 4] = [Part::Segment, Part::Block, Part::Line, Part::Entry];
+    /// One after the other, as far as most look-ups go.
+    pub const USUAL: [Part; 4] = [Part::Segment, Part::Block, Part::Line, Part::Entry];
 }
 
 /// A look-up that is soon to come.
@@ -262,6 +267,8 @@ pub struct Table {
     chunks: Vec<Vec<Segment>>,
     segments: usize,
     len: usize,
+    /// Entries there will be when all is here that is expected.
+    expected: usize,
     /// No segment has more lines: bounds the draw of a random slot.
     widest: usize,
 }
@@ -274,7 +281,7 @@ impl Default for Table {
 
 impl Table {
     pub fn new() -> Table {
-        Table { chunks: Vec::new(), segments: 0, len: 0, widest: 0 }
+        Table { chunks: Vec::new(), segments: 0, len: 0, expected: 0, widest: 0 }
     }
 
     pub fn len(&self) -> usize {
@@ -288,6 +295,31 @@ impl Table {
     /// Slots there is memory for; with `len` it tells the load.
     pub fn capacity(&self) -> usize {
         self.chunks.iter().flatten().map(|s| s.lines() * SLOTS).sum()
+    }
+
+    /// Says how many entries there will be soon, if that is known. Then the table has its segments
+    /// early, and a segment that grows has its final size at once. That is never more than a small
+    /// multiple of what its entries need now, as nobody need keep such a promise.
+    pub fn expect(&mut self, entries: usize) {
+        self.expected = entries;
+    }
+
+    /// Whether there are fewer segments than are expected.
+    #[inline]
+    fn is_early(&self) -> bool {
+        self.segments * SEGMENT_ENTRIES < self.expected
+    }
+
+    /// How many lines a segment is to have that is full.
+    #[cold]
+    fn lines_when_full(&self, index: usize) -> usize {
+        let lines = grown(self.segment(index).lines());
+        if self.len >= self.expected || self.is_early() {
+            return lines;
+        }
+        // Its part of the entries, and a little more, as they are not spread evenly.
+        let share = self.expected >> segment_bits(index, self.segments);
+        lines.max(lines_for(share + share / 16))
     }
 
     #[inline]
@@ -318,6 +350,10 @@ impl Table {
             Part::Segment => prefetch::read(segment),
             Part::Block => prefetch::read(&segment.blocks[home() / BLOCK]),
             Part::Line => prefetch::read(segment.line(home())),
+            Part::NextLine if segment.line(home()).is_full() => {
+                prefetch::read(segment.line(segment.next(home())));
+            }
+            Part::NextLine => {}
             Part::Entry => {
                 if let Some(word) = self.candidate(hash) {
                     prefetch::address(word as usize);
@@ -386,12 +422,17 @@ impl Table {
     pub fn insert(&mut self, hash: u64, word: u64, rehash: impl Fn(u64) -> u64) -> Place {
         if self.segments == 0 {
             self.push_segment(Segment::with_lines(1));
-        } else if self.len >= self.segments * SEGMENT_ENTRIES {
+        } else if self.len >= self.segments * EARLY_ENTRIES
+            && (self.len >= self.segments * SEGMENT_ENTRIES || self.is_early())
+        {
             self.split_one(rehash);
         }
         let index = self.segment_of(hash);
+        if self.segment(index).is_crowded() {
+            let lines = self.lines_when_full(index);
+            self.segment_mut(index).resize(lines);
+        }
         let segment = self.segment_mut(index);
-        segment.reserve_one();
         let (line, slot) = segment.put(entry(tag_of(hash), word));
         let lines = segment.lines();
         self.widest = self.widest.max(lines);
@@ -434,6 +475,8 @@ impl Table {
         let old_index = new_index - (1 << new_index.ilog2());
         let after = new_index + 1;
         let old = std::mem::take(self.segment_mut(old_index));
+        // Usually an entry points to what is hashed.
+        old.entries().for_each(|e| prefetch::address((e & WORD_MASK) as usize));
         let mut halves: [Vec<u64>; 2] = [Vec::with_capacity(old.len), Vec::with_capacity(old.len)];
         for e in old.entries() {
             let moves = segment_index(rehash(e & WORD_MASK), after) == new_index;
@@ -721,6 +764,39 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_is_expected_finds_its_segments_there() {
+        let mut table = Table::new();
+        let check = |table: &Table, until: u64| {
+            assert_eq!(table.len() as u64, until - 1);
+            assert!((1..until).all(|word| find(table, word, good).is_some()));
+        };
+        table.expect(20_000);
+        for word in 1..=20_000 {
+            table.insert(good(word), word, good);
+            // One at a time, and never for entries that did not come.
+            assert!(table.segments <= 1 + word as usize / EARLY_ENTRIES);
+        }
+        check(&table, 20_001);
+        assert_eq!(table.segments, 20_000 / SEGMENT_ENTRIES);
+        // All were there before half of the entries were.
+        table.expect(0);
+        (20_001..=40_000).for_each(|word| _ = table.insert(good(word), word, good));
+        check(&table, 40_001);
+        assert_eq!(table.segments, 40_000 / SEGMENT_ENTRIES);
+        // A promise that was not kept does no harm: removals take back what is too much.
+        let mut table = Table::new();
+        table.expect(usize::MAX);
+        (1..=5000).for_each(|word| _ = table.insert(good(word), word, good));
+        table.expect(0);
+        assert_eq!(table.segments, 1 + 4999 / EARLY_ENTRIES);
+        for word in (1001..=5000).rev() {
+            table.remove(find(&table, word, good).unwrap());
+        }
+        check(&table, 1001);
+        assert!(table.segments <= 1 + 2 * 1000 / SEGMENT_ENTRIES);
     }
 
     #[test]

@@ -2,11 +2,12 @@
 //! an append-only file are executed like a client's, by a client of the server's own.
 
 use super::client::Client;
-use super::command::flag;
+use super::command::{Entry, flag};
 use super::ctx::Origin;
 use super::execute::{Request, execute};
+use super::look_ahead::LookAhead;
 use super::{Server, gate, login};
-use crate::persist::aof::{Loader, Step};
+use crate::persist::aof::{Loader, Run, Step};
 use crate::persist::files::{FileReader, Files, Open, reason};
 use crate::persist::rdb;
 use crate::resp::parse::OwnedArgs;
@@ -17,8 +18,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Bytes of the file taken in one slice, about a millisecond's work.
-const SLICE: u64 = 128 * 1024;
+/// Bytes of an append-only file taken in one slice, about a millisecond's work.
+const SLICE: u64 = 256 * 1024;
 /// Progress is logged this often, in milliseconds.
 const REPORT_MS: i64 = 5000;
 
@@ -31,7 +32,7 @@ pub enum Source {
 /// An RDB file being loaded.
 pub struct RdbFile {
     path: PathBuf,
-    loader: rdb::Loader<FileReader>,
+    loader: rdb::AheadLoader<FileReader>,
     len: u64,
 }
 
@@ -54,7 +55,7 @@ impl RdbFile {
             }
         };
         let len = file.len().map_err(|e| reason(&e))?;
-        let loader = rdb::Loader::new(FileReader::new(Arc::from(file)), options);
+        let loader = rdb::AheadLoader::new(FileReader::new(Arc::from(file)), options, len);
         let loader = loader.map_err(|e| failed(path, &e))?;
         Ok(Some(Source::Rdb(Box::new(RdbFile { path: path.into(), loader, len }))))
     }
@@ -77,9 +78,7 @@ impl Source {
 pub struct Loading {
     source: Source,
     client_key: usize,
-    out: Reply,
-    /// Commands since MULTI, to be executed at EXEC and dropped if that never comes.
-    transaction: Option<Vec<OwnedArgs>>,
+    commands: Commands,
     began_ms: i64,
     reported_ms: i64,
 }
@@ -116,8 +115,8 @@ impl Loading {
         server.state |= gate::state::LOADING;
         keys.expiry_enabled = false;
         let began_ms = keys.now_ms;
-        let out = Reply::default();
-        Loading { source, client_key, out, transaction: None, began_ms, reported_ms: began_ms }
+        let commands = Commands::default();
+        Loading { source, client_key, commands, began_ms, reported_ms: began_ms }
     }
 
     /// Loads the next piece; false when all is loaded.
@@ -125,17 +124,14 @@ impl Loading {
     /// # Errors
     /// Lines for the log.
     pub fn step(&mut self, server: &mut Server, keys: &mut Keyspace) -> Result<bool, String> {
-        let Loading { source, client_key, out, transaction, .. } = self;
+        let Loading { source, client_key, commands, .. } = self;
         let more = match source {
             Source::Aof(loader) => {
-                let step = loader.step(SLICE, keys, &mut |keys, args| {
-                    run(server, keys, *client_key, args, transaction, out)
-                });
+                let mut executor = Executor { server, client_key: *client_key, commands };
+                let step = loader.step_in_groups(SLICE, keys, &mut executor);
                 step.map_err(|e| e.to_string())? == Step::More
             }
-            Source::Rdb(file) => {
-                file.loader.step(keys, SLICE).map_err(|e| failed(&file.path, &e))?
-            }
+            Source::Rdb(file) => file.loader.step(keys).map_err(|e| failed(&file.path, &e))?,
         };
         let (began_ms, (total, loaded)) = (self.began_ms, self.source.progress());
         server.loading = Some(LoadingInfo { began_ms, total, loaded });
@@ -174,54 +170,98 @@ impl Loading {
     }
 }
 
-fn run(
-    server: &mut Server,
-    keys: &mut Keyspace,
-    client_key: usize,
-    args: Args<'_>,
-    transaction: &mut Option<Vec<OwnedArgs>>,
-    out: &mut Reply,
-) -> Result<(), String> {
-    let name = args.get(0);
-    if name.eq_ignore_ascii_case(b"multi") {
-        *transaction = Some(Vec::new());
-    } else if name.eq_ignore_ascii_case(b"exec") {
-        for command in transaction.take().unwrap_or_default() {
-            run_one(server, keys, client_key, command.args(), out)?;
-        }
-    } else if let Some(commands) = transaction {
-        commands.push(args.iter().collect());
-    } else {
-        run_one(server, keys, client_key, args, out)?;
-    }
-    Ok(())
+/// What is kept from one group of commands to the next.
+#[derive(Default)]
+struct Commands {
+    /// Those since MULTI, to be executed at EXEC and dropped if that never comes.
+    transaction: Option<Vec<OwnedArgs>>,
+    out: Reply,
+    look_ahead: LookAhead,
+    entries: Vec<Option<&'static Entry>>,
 }
 
-/// Executes one command of the file. An error reply is what it was when the command ran first; a
-/// command or a database that does not exist means that the file is not ours to guess at.
-fn run_one(
-    server: &mut Server,
-    keys: &mut Keyspace,
+/// Executes the commands of a file.
+struct Executor<'a> {
+    server: &'a mut Server,
     client_key: usize,
-    args: Args<'_>,
-    out: &mut Reply,
-) -> Result<(), String> {
-    // We write commands under their own names; Redis writes them as they were called.
-    let own = server.commands.find_original(args.get(0));
-    let Some(entry) = own.or_else(|| server.commands.find(args.get(0))) else {
-        return Err(format!("Unknown command '{}'", String::from_utf8_lossy(args.get(0))));
-    };
-    let request = Request { args, entry: Some(entry), verbatim: None };
-    execute(server, keys, Origin::File, client_key, request, out);
-    let is_error = out.as_bytes().starts_with(b"-");
-    server.stats.unexpected_errors += u64::from(is_error);
-    out.truncate(0);
-    if is_error && !entry.command.has(flag::WRITE) {
-        // A SELECT, for want of others in such a file: what follows would overwrite keys of the
-        // database selected before.
-        let database = String::from_utf8_lossy(args.get(args.len() - 1)).into_owned();
-        let databases = server.config.databases;
-        return Err(format!("No database {database}: 'databases' is {databases}"));
+    commands: &'a mut Commands,
+}
+
+impl Run for Executor<'_> {
+    fn run(&mut self, keys: &mut Keyspace, commands: &[Args<'_>]) -> Result<(), (usize, String)> {
+        let Commands { look_ahead, entries, .. } = &mut *self.commands;
+        look_ahead.clear();
+        entries.clear();
+        for (nth, args) in commands.iter().enumerate() {
+            let entry = find(self.server, *args);
+            entries.push(entry);
+            if let Some(entry) = entry {
+                look_ahead.add(keys, nth, entry, *args);
+            }
+        }
+        // A command that selects another database, or waits for EXEC, makes it fetch in vain.
+        look_ahead.fetch(keys, self.server.clients[self.client_key].db, |nth| commands[nth]);
+        commands.iter().enumerate().try_for_each(|(nth, args)| {
+            let entry = self.commands.entries[nth];
+            self.run_or_queue(keys, *args, entry).map_err(|why| (nth, why))
+        })
     }
-    Ok(())
+}
+
+/// We write commands under their own names; Redis writes them as they were called.
+fn find(server: &Server, args: Args<'_>) -> Option<&'static Entry> {
+    let own = server.commands.find_original(args.get(0));
+    own.or_else(|| server.commands.find(args.get(0)))
+}
+
+impl Executor<'_> {
+    fn run_or_queue(
+        &mut self,
+        keys: &mut Keyspace,
+        args: Args<'_>,
+        entry: Option<&'static Entry>,
+    ) -> Result<(), String> {
+        let name = args.get(0);
+        let transaction = &mut self.commands.transaction;
+        if name.eq_ignore_ascii_case(b"multi") {
+            *transaction = Some(Vec::new());
+        } else if name.eq_ignore_ascii_case(b"exec") {
+            for command in transaction.take().unwrap_or_default() {
+                let entry = find(self.server, command.args());
+                self.run_one(keys, command.args(), entry)?;
+            }
+        } else if let Some(commands) = transaction {
+            commands.push(args.iter().collect());
+        } else {
+            self.run_one(keys, args, entry)?;
+        }
+        Ok(())
+    }
+
+    /// Executes one command. An error reply is what it was when the command ran first; a command or
+    /// a database that does not exist means that the file is not ours to guess at.
+    fn run_one(
+        &mut self,
+        keys: &mut Keyspace,
+        args: Args<'_>,
+        entry: Option<&'static Entry>,
+    ) -> Result<(), String> {
+        let Some(entry) = entry else {
+            return Err(format!("Unknown command '{}'", String::from_utf8_lossy(args.get(0))));
+        };
+        let Executor { server, client_key, commands: Commands { out, .. } } = self;
+        let request = Request { args, entry: Some(entry), verbatim: None };
+        execute(server, keys, Origin::File, *client_key, request, out);
+        let is_error = out.as_bytes().starts_with(b"-");
+        server.stats.unexpected_errors += u64::from(is_error);
+        out.truncate(0);
+        if is_error && !entry.command.has(flag::WRITE) {
+            // A SELECT, for want of others in such a file: what follows would overwrite keys of
+            // the database selected before.
+            let database = String::from_utf8_lossy(args.get(args.len() - 1)).into_owned();
+            let databases = server.config.databases;
+            return Err(format!("No database {database}: 'databases' is {databases}"));
+        }
+        Ok(())
+    }
 }

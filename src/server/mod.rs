@@ -27,6 +27,7 @@ pub mod loading;
 pub mod log;
 pub mod logging;
 pub mod login;
+pub mod look_ahead;
 pub mod memory;
 pub mod monitors;
 pub mod notify;

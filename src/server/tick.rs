@@ -12,10 +12,10 @@ use super::command::Entry;
 use super::ctx::Origin;
 use super::execute::{Request, execute};
 use super::listeners::FIRST_TOKEN;
+use super::look_ahead::LookAhead;
 use super::phases::Phase;
 use super::{Instance, Shutdown, connections, gate, notify, snapshot};
 use crate::base::prefetch;
-use crate::base::table::Part;
 use crate::net::conn::{self, Conn, Input, Pool, READ_SIZE};
 use crate::net::stream::Stream;
 use crate::resp::parse::{self, Limits, Parsed, ProtocolError, Span};
@@ -55,10 +55,7 @@ const SIGNALS: Token = Token(usize::MAX - 1);
 struct Batch {
     spans: Vec<Span>,
     commands: Vec<Cut>,
-    /// Of their first keys.
-    hashes: Vec<u64>,
-    /// What is looked up in collections: the hash of the collection's key, the element's span.
-    elements: Vec<(u64, usize)>,
+    look_ahead: LookAhead,
 }
 
 struct Cut {
@@ -533,38 +530,19 @@ impl EventLoop {
     /// the elements they will look up in large collections.
     fn look_ahead(&mut self, key: usize, input: &[u8], batch: &mut Batch) {
         let Instance { server, keys } = &self.instance;
-        let Batch { spans, commands, hashes, elements } = batch;
-        hashes.clear();
-        elements.clear();
+        let Batch { spans, commands, look_ahead } = batch;
+        look_ahead.clear();
         let many = commands.len() > 1;
-        for cut in commands {
+        for (nth, cut) in commands.iter_mut().enumerate() {
             let args = Args::new(input, &spans[cut.first..cut.last]);
             cut.entry = server.commands.find(args.get(0));
-            let Some(entry) = cut.entry else { continue };
-            if many && entry.first_key > 0 && entry.first_key < args.len() {
-                let hash = keys.hash(args.get(entry.first_key));
-                hashes.push(hash);
-                let element = entry.command.element;
-                if element > 0 && element < args.len() {
-                    elements.push((hash, cut.first + element));
-                }
+            if let Some(entry) = cut.entry.filter(|_| many) {
+                look_ahead.add(keys, nth, entry, args);
             }
         }
-        // A pipeline is often about one key.
-        hashes.dedup();
         let db = server.clients[key].db;
-        keys.prefetch(db, hashes);
-        if elements.is_empty() {
-            return;
-        }
-        let mut ahead = [None; BATCH];
-        for (ahead, &(hash, span)) in ahead.iter_mut().zip(elements.iter()) {
-            let element = Args::new(input, &spans[span..=span]).get(0);
-            *ahead = keys.element_ahead(db, hash, element);
-        }
-        for part in Part::ALL {
-            ahead.iter().flatten().for_each(|ahead| ahead.prefetch(part));
-        }
+        let args = |nth: usize| Args::new(input, &spans[commands[nth].first..commands[nth].last]);
+        look_ahead.fetch(keys, db, args);
     }
 
     /// Executes a batch; false if the client must not go on with it now. `used` is moved behind

@@ -12,7 +12,7 @@ use super::record::{NewValue, Record, View};
 use super::table::{Due, Records};
 use crate::base::hash::Seed;
 use crate::base::rng::Rng;
-use crate::base::table::{Ahead, Place};
+use crate::base::table::{Ahead, Part, Place};
 use crate::types::string::INLINE_LIMIT;
 use crate::types::{Inline, Object, Slot, Type, Value, hash};
 
@@ -179,9 +179,25 @@ impl Keyspace {
         self.seed.hash(key)
     }
 
+    /// What [`Keyspace::hash`] hashes with, for a thread that hashes keys ahead.
+    pub fn seed(&self) -> &Seed {
+        &self.seed
+    }
+
+    /// Has a database grow for so many keys that are about to come, or none any more.
+    pub fn expect(&mut self, db: usize, keys: usize) {
+        self.dbs[db].expect(keys);
+    }
+
     /// Has the memory fetched that look-ups of keys with these hashes will read.
     pub fn prefetch(&self, db: usize, hashes: &[u64]) {
         self.dbs[db].prefetch(hashes);
+    }
+
+    /// The same a part at a time, for who has other work in between.
+    #[inline]
+    pub fn prefetch_part(&self, db: usize, hash: u64, part: Part) {
+        self.dbs[db].prefetch_part(hash, part);
     }
 
     /// The look-up of an element in the collection whose key has this hash, if that is a large one.
@@ -411,7 +427,12 @@ impl Keyspace {
     /// Opens a key for change, or the place for it if it does not exist.
     #[inline]
     pub fn entry<'a>(&'a mut self, key: &'a [u8]) -> Entry<'a> {
-        let hash = self.seed.hash(key);
+        self.entry_hashed(self.seed.hash(key), key)
+    }
+
+    /// The same for a key whose hash is known.
+    #[inline]
+    pub fn entry_hashed<'a>(&'a mut self, hash: u64, key: &'a [u8]) -> Entry<'a> {
         match self.locate_hashed(hash, key) {
             Some(place) => Entry::Occupied(self.open(place)),
             None => Entry::Vacant(Vacant { keys: self, key, hash }),

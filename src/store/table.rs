@@ -118,17 +118,33 @@ impl Records {
         self.seed.hash(key)
     }
 
+    /// Has the table grow for so many records that are about to come.
+    pub fn expect(&mut self, records: usize) {
+        self.table.expect(records);
+    }
+
     /// Hints for look-ups soon to come: fetches one after the other what each of them will read.
     /// All hashes take a step before any takes the next, so that nothing is waited for.
     pub fn prefetch(&self, hashes: &[u64]) {
         for part in [Part::Segment, Part::Block, Part::Line] {
             hashes.iter().for_each(|&hash| self.table.prefetch(hash, part));
         }
-        for word in hashes.iter().filter_map(|&hash| self.table.candidate(hash)) {
-            // A short record lies in two cache lines more often than in one.
-            prefetch::address(word as usize);
-            prefetch::address(word as usize + prefetch::LINE);
+        for &hash in hashes {
+            match self.table.candidate(hash) {
+                Some(word) => {
+                    // A short record lies in two cache lines more often than in one.
+                    prefetch::address(word as usize);
+                    prefetch::address(word as usize + prefetch::LINE);
+                }
+                None => self.table.prefetch(hash, Part::NextLine),
+            }
         }
+    }
+
+    /// The same a part at a time. The parts before it should have come.
+    #[inline]
+    pub fn prefetch_part(&self, hash: u64, part: Part) {
+        self.table.prefetch(hash, part);
     }
 
     /// The look-up of an element in a large collection, whose record is looked into already.

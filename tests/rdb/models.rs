@@ -7,7 +7,7 @@ use goredis::base::rng::Rng;
 use goredis::persist::rdb::payload::{self, restore};
 use goredis::persist::rdb::save::{self, save};
 use goredis::persist::rdb::write::{self, Use, Writer};
-use goredis::persist::rdb::{Item, Limits, Loader, Options, Problem, Reader};
+use goredis::persist::rdb::{AheadLoader, Item, Limits, Loader, Options, Problem, Reader};
 use goredis::store::access::Lfu;
 use goredis::store::digest::Digest;
 use goredis::store::{Keyspace, NewValue};
@@ -463,4 +463,86 @@ fn what_follows_a_file_is_handed_back() {
     assert_eq!(loader.offset(), (bytes.len() - commands.len()) as u64);
     let (_, rest, source) = loader.finish();
     assert!([&rest[..], source].concat() == commands);
+}
+
+/// A file of many pieces.
+fn large_file() -> Vec<u8> {
+    let mut keys = fill(4, 200);
+    keys.select(2);
+    for nth in 0..20_000u32 {
+        let key = format!("key:{nth}").into_bytes();
+        let value = nth.to_le_bytes().repeat(10 + nth as usize % 20);
+        keys.insert(&key, NewValue::Inline(Inline::Str, &value), None);
+    }
+    let options = save::Options { has_checksum: true, ..save::Options::default() };
+    let mut bytes = Vec::new();
+    save(&keys, &mut bytes, &options, |_| Use::Unknown).unwrap();
+    assert!(bytes.len() > 5 << 18);
+    bytes
+}
+
+/// Loads by another thread's help, or without: the result, and how many bytes were loaded.
+fn load_ahead(bytes: Vec<u8>, helped: bool) -> (Result<u64, String>, u64, Keyspace) {
+    let mut keys = Keyspace::new(4, 2, NOW_MS);
+    keys.expiry_enabled = false;
+    keys.select(1);
+    // Nobody is asked for help with a short file.
+    let len = if helped { bytes.len() as u64 } else { 0 };
+    let mut loader = AheadLoader::new(std::io::Cursor::new(bytes), options(None), len).unwrap();
+    let mut offset = loader.offset();
+    let result = loop {
+        match loader.step(&mut keys) {
+            Ok(more) => {
+                assert!(more || loader.offset() > offset);
+                offset = loader.offset();
+                if !more {
+                    break Ok(loader.loaded().keys);
+                }
+            }
+            Err(e) => break Err(e.to_string()),
+        }
+    };
+    assert_eq!(keys.current(), 1);
+    (result, offset, keys)
+}
+
+#[test]
+fn a_file_taken_apart_by_a_thread_is_the_same() {
+    let bytes = large_file();
+    let (copy, loaded) = load(&bytes, options(None));
+    for helped in [false, true] {
+        let (result, offset, keys) = load_ahead(bytes.clone(), helped);
+        assert_eq!((result, offset), (Ok(loaded.keys), bytes.len() as u64));
+        assert_eq!(Digest::of_all(&keys), Digest::of_all(&copy));
+        // What is behind the end is not part of it.
+        let (result, offset, _) = load_ahead([&bytes[..], &[b'*'; 1 << 20]].concat(), helped);
+        assert_eq!((result, offset), (Ok(loaded.keys), bytes.len() as u64));
+    }
+}
+
+#[test]
+fn damage_found_by_a_thread_is_told_as_without() {
+    let bytes = large_file();
+    let error = |bytes: &[u8]| {
+        let [alone, helped] = [false, true].map(|helped| load_ahead(bytes.to_vec(), helped));
+        assert_eq!(alone.0, helped.0);
+        // All that stands before the damage was put in.
+        assert_eq!(Digest::of_all(&alone.2), Digest::of_all(&helped.2));
+        alone.0.unwrap_err()
+    };
+    for part in 1..8 {
+        let at = bytes.len() / 8 * part;
+        assert_eq!(error(&bytes[..at]), format!("unexpected end of file (at offset {at})"));
+    }
+    let mut spoiled = bytes.clone();
+    spoiled[bytes.len() / 2] ^= 0x10;
+    error(&spoiled);
+    let len = bytes.len();
+    let sum = (len - 3)..len;
+    let mut wrong = bytes.clone();
+    wrong[sum].fill(1);
+    assert!(error(&wrong).contains("the checksum is"));
+    // Twice the same database: its first key comes again, far behind.
+    let twice = [&bytes[..len - 9], &bytes[9..]].concat();
+    assert!(error(&twice).contains("comes twice in database"), "{}", error(&twice));
 }

@@ -14,16 +14,20 @@ use std::time::Instant;
 
 use log::{info, warn};
 
+use super::cut::{self, Batch, Cutter, Stop};
 use super::manifest::{Kind, Manifest, ReadError};
 use super::read::{Parsed, parse};
 use super::{Options, recover};
+use crate::persist::ahead::{Ahead, Next, is_worth_a_thread};
 use crate::persist::files::{FileHandle, FileReader, Files, Open, reason};
 use crate::persist::rdb;
-use crate::resp::parse::{Args, Span};
+use crate::resp::Args;
 use crate::store::Keyspace;
 
-/// Files are read in pieces of this size, or of a command's. Bytes.
+/// Files are looked through in pieces of this size. Bytes.
 const READ_SIZE: usize = 1 << 20;
+/// Commands handed out together: as many as there are keys worth fetching at once.
+pub const GROUP: usize = 32;
 /// What a file in RDB format begins with, or one whose first part is.
 const RDB_MAGICS: [&[u8]; 2] = [b"REDIS", b"VALKEY"];
 
@@ -62,6 +66,27 @@ pub enum Step {
     Done,
 }
 
+/// Runs commands.
+pub trait Run {
+    /// Runs some commands, one after the other.
+    ///
+    /// # Errors
+    /// The number of the command that cannot be run, and why.
+    fn run(&mut self, keys: &mut Keyspace, commands: &[Args<'_>]) -> Result<(), (usize, String)>;
+}
+
+/// Who runs a single one.
+struct Each<F>(F);
+
+impl<F: FnMut(&mut Keyspace, Args<'_>) -> Result<(), String>> Run for Each<F> {
+    fn run(&mut self, keys: &mut Keyspace, commands: &[Args<'_>]) -> Result<(), (usize, String)> {
+        commands
+            .iter()
+            .enumerate()
+            .try_for_each(|(nth, args)| (self.0)(keys, *args).map_err(|why| (nth, why)))
+    }
+}
+
 /// An AOF being loaded.
 pub struct Loader {
     options: Options,
@@ -70,9 +95,17 @@ pub struct Loader {
     to_come: Vec<Source>,
     current: Option<Current>,
     progress: Progress,
-    spans: Vec<Span>,
     /// Whether a torn tail may be cut: not while the server appends to the file.
     may_repair: bool,
+}
+
+/// What came of looking for more in a file.
+enum Part {
+    Some,
+    /// It is not there yet.
+    Later,
+    /// There is no more.
+    End,
 }
 
 struct Source {
@@ -89,11 +122,14 @@ struct Current {
     file: Arc<dyn FileHandle>,
     len: u64,
     /// What is left of a first part in RDB format.
-    rdb: Option<Box<rdb::Loader<FileReader>>>,
+    rdb: Option<Box<rdb::AheadLoader<FileReader>>>,
     began: Instant,
-    /// Bytes read ahead, those before `start` done with; `offset` is where in the file `start` is.
-    buf: Vec<u8>,
-    start: usize,
+    /// What cuts commands, from the first of them on.
+    batches: Option<Ahead<Batch>>,
+    /// Those that were cut, and how many of them were run.
+    batch: Option<Batch>,
+    run: usize,
+    /// Where in the file the next command is.
     offset: u64,
     /// Where the MULTI of an open transaction begins.
     multi_at: Option<u64>,
@@ -158,7 +194,6 @@ impl Loader {
             to_come,
             current: None,
             progress: Progress { total, ..Progress::default() },
-            spans: Vec::new(),
             may_repair,
         })
     }
@@ -184,6 +219,16 @@ impl Loader {
         keys: &mut Keyspace,
         run: &mut dyn FnMut(&mut Keyspace, Args<'_>) -> Result<(), String>,
     ) -> Result<Step, LoadError> {
+        self.step_in_groups(max_bytes, keys, &mut Each(run))
+    }
+
+    /// The same for who runs several commands at once.
+    pub fn step_in_groups(
+        &mut self,
+        max_bytes: u64,
+        keys: &mut Keyspace,
+        run: &mut dyn Run,
+    ) -> Result<Step, LoadError> {
         let goal = self.progress.loaded.saturating_add(max_bytes.max(1));
         while self.progress.loaded < goal {
             let mut current = match self.current.take() {
@@ -193,13 +238,14 @@ impl Loader {
                     None => return Ok(Step::Done),
                 },
             };
-            while self.next(&mut current, max_bytes, keys, run)? {
-                if self.progress.loaded >= goal {
+            match self.next(&mut current, goal, keys, run)? {
+                Part::End => report_loaded(&current),
+                Part::Some => self.current = Some(current),
+                Part::Later => {
                     self.current = Some(current);
-                    return Ok(Step::More);
+                    break;
                 }
             }
-            report_loaded(&current);
         }
         Ok(Step::More)
     }
@@ -226,7 +272,7 @@ impl Loader {
         let n = current.file.read_full_at(&mut head, 0).map_err(|e| unreadable(current, &e))?;
         if RDB_MAGICS.iter().any(|magic| head[..n].starts_with(magic)) {
             let source = FileReader::new(current.file.clone());
-            let loader = rdb::Loader::new(source, self.options.rdb);
+            let loader = rdb::AheadLoader::new(source, self.options.rdb, current.len);
             current.rdb = Some(Box::new(loader.map_err(|e| bad_base(current, &e))?));
         }
         Ok(())
@@ -236,12 +282,12 @@ impl Loader {
     fn next_entries(
         &mut self,
         current: &mut Current,
-        max_bytes: u64,
         keys: &mut Keyspace,
-    ) -> Result<(), LoadError> {
-        let Some(mut loader) = current.rdb.take() else { return Ok(()) };
-        let more = loader.step(keys, max_bytes).map_err(|e| bad_base(current, &e))?;
-        self.progress.loaded += loader.offset() - current.offset;
+    ) -> Result<Part, LoadError> {
+        let Some(mut loader) = current.rdb.take() else { return Ok(Part::Some) };
+        let more = loader.step(keys).map_err(|e| bad_base(current, &e))?;
+        let loaded = loader.offset() - current.offset;
+        self.progress.loaded += loaded;
         current.offset = loader.offset();
         if more {
             current.rdb = Some(loader);
@@ -249,56 +295,77 @@ impl Loader {
             let loaded = loader.loaded();
             info!("{} keys loaded from {}", loaded.keys, current.source.name);
         }
-        Ok(())
+        Ok(if more && loaded == 0 { Part::Later } else { Part::Some })
     }
 
-    /// Takes one command; false at the file's end.
+    /// Takes some commands, no more than to come to the goal.
     fn next(
         &mut self,
         current: &mut Current,
-        max_bytes: u64,
+        goal: u64,
         keys: &mut Keyspace,
-        run: &mut dyn FnMut(&mut Keyspace, Args<'_>) -> Result<(), String>,
-    ) -> Result<bool, LoadError> {
+        run: &mut dyn Run,
+    ) -> Result<Part, LoadError> {
         if current.rdb.is_some() {
-            return self.next_entries(current, max_bytes, keys).map(|()| true);
+            return self.next_entries(current, keys);
         }
-        match parse(&current.buf[current.start..], &mut self.spans) {
-            Parsed::Whole(len) => {
-                let args = Args::new(&current.buf[current.start..], &self.spans);
-                if !args.is_empty() {
-                    let name = args.get(0);
-                    if name.eq_ignore_ascii_case(b"multi") {
-                        current.multi_at.get_or_insert(current.offset);
-                    } else if name.eq_ignore_ascii_case(b"exec") {
-                        current.multi_at = None;
-                    }
-                    run(keys, args).map_err(|e| {
-                        LoadError::new(format!(
-                            "{e} reading the append only file {} (at offset {})",
-                            current.source.name, current.offset
-                        ))
-                    })?;
-                    self.progress.commands += 1;
+        let Some(batch) = current.next_batch()? else { return Ok(Part::Later) };
+        if current.run < batch.len() {
+            let result = self.run_some(current, &batch, goal, keys, run);
+            current.batch = Some(batch);
+            return result.map(|()| Part::Some);
+        }
+        self.progress.loaded += batch.end - current.offset;
+        current.offset = batch.end;
+        match batch.stop {
+            Stop::Full => {
+                if let Some(batches) = &mut current.batches {
+                    batches.give_back(batch);
                 }
-                current.start += len;
-                current.offset += len as u64;
-                self.progress.loaded += len as u64;
-                Ok(true)
+                return Ok(Part::Some);
             }
-            Parsed::Needs(n) if current.offset + n as u64 <= current.len => {
-                current.fill(n).map_err(|e| unreadable(current, &e))?;
-                Ok(true)
-            }
-            Parsed::Needs(_) => {
-                self.at_end(current)?;
-                Ok(false)
-            }
-            Parsed::Bad(at) => {
-                self.at_bad_byte(current, at as u64)?;
-                Ok(false)
+            Stop::EndOfFile => self.at_end(current)?,
+            Stop::Bad(at) => self.at_bad_byte(current, at)?,
+            Stop::Unreadable(e) => return Err(unreadable(current, &e)),
+        }
+        Ok(Part::End)
+    }
+
+    /// Runs the next commands of a batch.
+    fn run_some(
+        &mut self,
+        current: &mut Current,
+        batch: &Batch,
+        goal: u64,
+        keys: &mut Keyspace,
+        run: &mut dyn Run,
+    ) -> Result<(), LoadError> {
+        let first = current.run;
+        let until = goal.saturating_sub(self.progress.loaded).saturating_add(current.offset);
+        let most = batch.len().min(first + GROUP);
+        let group = (first..most).take_while(|&nth| nth == first || batch.offset(nth) < until);
+        let group: Vec<Args<'_>> = group.map(|nth| batch.args(nth)).collect();
+        run.run(keys, &group).map_err(|(nth, e)| {
+            LoadError::new(format!(
+                "{e} reading the append only file {} (at offset {})",
+                current.source.name,
+                batch.offset(first + nth)
+            ))
+        })?;
+        for (nth, args) in group.iter().enumerate() {
+            let name = args.get(0);
+            if name.eq_ignore_ascii_case(b"multi") {
+                current.multi_at.get_or_insert(batch.offset(first + nth));
+            } else if name.eq_ignore_ascii_case(b"exec") {
+                current.multi_at = None;
             }
         }
+        current.run += group.len();
+        self.progress.commands += group.len() as u64;
+        let offset = batch.offset(current.run);
+        self.progress.loaded += offset - current.offset;
+        current.offset = offset;
+        Ok(())
     }
 
     /// The file ends here, or in the middle of a command.
@@ -325,10 +392,9 @@ impl Loader {
         self.cut(current)
     }
 
-    /// The byte `at` bytes behind the command's beginning cannot stand there. If nothing but zeros
+    /// The byte at this place, in the next command, cannot stand there. If nothing but zeros
     /// follows, power was lost after the file had been lengthened and before it had been filled.
     fn at_bad_byte(&mut self, current: &Current, at: u64) -> Result<(), LoadError> {
-        let at = current.offset + at;
         let torn = current.source.is_last
             && only_zeros_from(current, at).map_err(|e| unreadable(current, &e))?;
         if torn {
@@ -396,30 +462,40 @@ impl Current {
             len,
             rdb: None,
             began: Instant::now(),
-            buf: Vec::new(),
-            start: 0,
+            batches: None,
+            batch: None,
+            run: 0,
             offset: 0,
             multi_at: None,
         })
     }
 
-    /// Reads on until `n` bytes from `start` on are there; the file is long enough.
-    fn fill(&mut self, n: usize) -> io::Result<()> {
-        self.buf.drain(..self.start);
-        self.start = 0;
-        let have = self.buf.len();
-        // More than what is missing: as much again as a long command already takes, so that one
-        // of many arguments is not looked at from its beginning too often.
-        let rest = (self.len - self.offset) as usize;
-        let want = n.max(have * 2).max(READ_SIZE).min(rest);
-        if self.buf.capacity() > 4 * READ_SIZE.max(want) {
-            self.buf.shrink_to(want);
+    /// The commands being run, or the next ones; none if they are not there yet.
+    fn next_batch(&mut self) -> Result<Option<Batch>, LoadError> {
+        if let Some(batch) = self.batch.take() {
+            return Ok(Some(batch));
         }
-        self.buf.resize(want, 0);
-        let read = self.file.read_full_at(&mut self.buf[have..], self.offset + have as u64)?;
-        self.buf.truncate(have + read);
-        if self.buf.len() < n { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+        let batches = match &mut self.batches {
+            Some(batches) => batches,
+            none => none.insert(begin_to_cut(&self.file, self.offset, self.len).map_err(|e| {
+                unreadable_as(&self.source.name, &format!("no thread can be started: {e}"))
+            })?),
+        };
+        match batches.next() {
+            Next::Later => Ok(None),
+            Next::Gone => Err(unreadable_as(&self.source.name, "its thread has panicked")),
+            Next::Piece(batch) => {
+                self.run = 0;
+                Ok(Some(batch))
+            }
+        }
     }
+}
+
+fn begin_to_cut(file: &Arc<dyn FileHandle>, at: u64, len: u64) -> io::Result<Ahead<Batch>> {
+    let mut cutter = Cutter::new(file.clone(), at, len);
+    let in_thread = is_worth_a_thread(len - at, cut::PIECE as u64);
+    Ahead::new(in_thread, move |batch: &mut Batch| cutter.fill(batch))
 }
 
 fn read_manifest(options: &Options) -> Result<Manifest, LoadError> {
@@ -522,8 +598,10 @@ fn report_loaded(current: &Current) {
 }
 
 fn unreadable(current: &Current, e: &io::Error) -> LoadError {
-    let name = &current.source.name;
-    let why = reason(e);
+    unreadable_as(&current.source.name, &reason(e))
+}
+
+fn unreadable_as(name: &str, why: &str) -> LoadError {
     LoadError::new(format!("Unrecoverable error reading the append only file {name}: {why}"))
 }
 

@@ -23,6 +23,7 @@ use crate::persist::files::{Files, reason};
 use crate::persist::rdb;
 
 mod buffer;
+mod cut;
 mod format;
 mod load;
 mod log;
@@ -33,7 +34,7 @@ mod rewrite;
 mod ring;
 
 pub use buffer::{Aof, Numbers};
-pub use load::{LoadError, Loader, Progress, Step};
+pub use load::{LoadError, Loader, Progress, Run, Step};
 pub use log::{Delays, Fsync, Waker};
 pub use manifest::Manifest;
 pub use rewrite::Rewrite;

@@ -23,9 +23,18 @@ const MAX_ANNOTATION: usize = 1024;
 /// Looks at the beginning of `buf` and puts the arguments' places into `spans`.
 pub fn parse(buf: &[u8], spans: &mut Vec<Span>) -> Parsed {
     spans.clear();
+    parse_more(buf, spans)
+}
+
+/// The same, with the arguments' places behind the spans there are.
+pub fn parse_more(buf: &[u8], spans: &mut Vec<Span>) -> Parsed {
+    let before = spans.len();
     match parse_all(buf, spans) {
         Ok(len) => Parsed::Whole(len),
-        Err(other) => other,
+        Err(other) => {
+            spans.truncate(before);
+            other
+        }
     }
 }
 

@@ -1,13 +1,14 @@
 //! Putting a file into a keyspace, a slice of work at a time. Must not know files or the server.
 
-use super::read::{Entry, Item, Reader};
+use super::decode::{Batch, Decoder, End};
 use super::{Error, Limits, Problem};
-use crate::store::{Keyspace, db};
-use log::{debug, info, warn};
+use crate::persist::ahead::{Ahead, Next, is_worth_a_thread};
+use crate::store::Keyspace;
 use std::io::Read;
 
-/// Keys without elements are told one by one up to this number.
-const EMPTY_KEYS_TOLD: u64 = 10;
+/// Bytes of the file that another thread takes apart for one slice: about a millisecond's work for
+/// who puts them in.
+const PIECE: u64 = 256 << 10;
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
@@ -42,73 +43,30 @@ pub struct Replication {
     pub stream_db: Option<i64>,
 }
 
+/// Takes a file apart and puts it in, in turn.
 pub struct Loader<R> {
-    reader: Reader<R>,
-    options: Options,
+    decoder: Decoder<R>,
+    batch: Batch,
     loaded: Loaded,
 }
 
 impl<R: Read> Loader<R> {
     pub fn new(source: R, options: Options) -> Result<Loader<R>, Error> {
-        let reader = Reader::new(source, options.limits, options.checks_sum)?;
-        Ok(Loader { reader, options, loaded: Loaded::default() })
+        let decoder = Decoder::new(source, options)?;
+        Ok(Loader { decoder, batch: Batch::default(), loaded: Loaded::default() })
     }
 
     /// Loads about the next `max_bytes` bytes; false when all is loaded. The selected database
     /// stays the same.
     pub fn step(&mut self, keys: &mut Keyspace, max_bytes: u64) -> Result<bool, Error> {
-        let selected = keys.current();
-        let result = self.load_until(keys, self.offset().saturating_add(max_bytes));
-        keys.select(selected);
-        result
-    }
-
-    fn load_until(&mut self, keys: &mut Keyspace, goal: u64) -> Result<bool, Error> {
-        while self.reader.offset() < goal {
-            let problem = match self.reader.next()? {
-                Item::Entry(entry) => take_in(keys, entry, &self.options, &mut self.loaded).err(),
-                Item::EmptyKey(key) => {
-                    self.loaded.empty += 1;
-                    if self.loaded.empty <= EMPTY_KEYS_TOLD {
-                        warn!("skipping empty key: {}", String::from_utf8_lossy(key));
-                    }
-                    None
-                }
-                Item::Aux { name, value } => {
-                    note(name, value, &mut self.loaded);
-                    None
-                }
-                Item::Size { .. } => None,
-                Item::Function(code) => {
-                    self.loaded.functions += 1;
-                    let library = code.split(|b| *b == b'\n').next().unwrap_or_default();
-                    warn!(
-                        "Skipping a library of functions, as there are none here: {}",
-                        String::from_utf8_lossy(library)
-                    );
-                    None
-                }
-                Item::ModuleAux(name) => {
-                    info!("Skipping what the module type '{name}' has in the file besides values");
-                    None
-                }
-                Item::End => {
-                    if self.loaded.empty > 0 {
-                        warn!("empty keys skipped: {}", self.loaded.empty);
-                    }
-                    return Ok(false);
-                }
-            };
-            if let Some(problem) = problem {
-                return Err(self.reader.error(problem));
-            }
-        }
-        Ok(true)
+        let Loader { decoder, batch, loaded } = self;
+        decoder.fill(batch, max_bytes, keys.seed(), keys.databases());
+        put(batch, keys, loaded)
     }
 
     /// Bytes of the file that were read; when all is loaded, those of its RDB part.
     pub fn offset(&self) -> u64 {
-        self.reader.offset()
+        self.decoder.offset()
     }
 
     pub fn loaded(&self) -> &Loaded {
@@ -118,60 +76,84 @@ impl<R: Read> Loader<R> {
     /// When all is loaded: what was in the file, what was read from the source behind it, and the
     /// source.
     pub fn finish(self) -> (Loaded, Vec<u8>, R) {
-        let (rest, source) = self.reader.into_rest();
+        let (rest, source) = self.decoder.into_rest();
         (self.loaded, rest, source)
     }
 }
 
-fn take_in(
-    keys: &mut Keyspace,
-    entry: Entry<'_>,
-    options: &Options,
-    loaded: &mut Loaded,
-) -> Result<(), Problem> {
-    let Entry { db, key, value, expire_at, idle_s, frequency } = entry;
-    let Some(db) = usize::try_from(db).ok().filter(|db| *db < keys.databases()) else {
-        return Err(Problem::Refused(format!(
-            "a key of database {db}, but 'databases' is {}",
-            keys.databases()
-        )));
+/// Puts a batch into the keyspace; false if it was the last.
+fn put(batch: &mut Batch, keys: &mut Keyspace, loaded: &mut Loaded) -> Result<bool, Error> {
+    let selected = keys.current();
+    let taken = batch.take_in(keys, &mut loaded.keys);
+    keys.select(selected);
+    *loaded = Loaded { keys: loaded.keys, ..std::mem::take(&mut batch.loaded) };
+    let result = match (taken, std::mem::take(&mut batch.end)) {
+        (Err(e), _) | (Ok(()), End::Failure(e)) => Err(e),
+        (Ok(()), end) => Ok(matches!(end, End::More)),
     };
-    if let (Some(at), Some(now)) = (expire_at, options.leaves_out_expired)
-        && at < now
-    {
-        loaded.expired += 1;
-        return Ok(());
+    if !matches!(result, Ok(true)) {
+        (0..keys.databases()).for_each(|db| keys.expect(db, 0));
     }
-    keys.select(db);
-    let access = keys.access.restored(idle_s, frequency);
-    match keys.entry(key) {
-        db::Entry::Vacant(place) => {
-            let mut edit = place.insert(value, expire_at);
-            if let Some(access) = access {
-                edit.set_access(access);
-            }
-            loaded.keys += 1;
-            Ok(())
-        }
-        db::Entry::Occupied(_) => {
-            let key = String::from_utf8_lossy(key);
-            Err(Problem::Refused(format!("the key '{key}' comes twice in database {db}")))
-        }
-    }
+    result
 }
 
-fn note(name: &[u8], value: &[u8], loaded: &mut Loaded) {
-    let text = || String::from_utf8_lossy(value).into_owned();
-    let number = || std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
-    match name {
-        b"aof-base" => loaded.is_aof_base = value == b"1",
-        b"repl-id" => loaded.replication.id = Some(text()),
-        b"repl-offset" => loaded.replication.offset = number(),
-        b"repl-stream-db" => loaded.replication.stream_db = number(),
-        b"redis-ver" | b"valkey-ver" => {
-            let of = String::from_utf8_lossy(name);
-            info!("Loading RDB produced by version {} ({of})", text());
+/// Loads a file that is taken apart by a thread of its own, if that is worth it.
+pub struct AheadLoader<R> {
+    /// What has not begun yet.
+    decoder: Option<Decoder<R>>,
+    batches: Option<Ahead<Batch>>,
+    len: u64,
+    offset: u64,
+    loaded: Loaded,
+}
+
+impl<R: Read + Send + 'static> AheadLoader<R> {
+    /// `len`: bytes the file has.
+    pub fn new(source: R, options: Options, len: u64) -> Result<AheadLoader<R>, Error> {
+        let decoder = Decoder::new(source, options)?;
+        let (offset, loaded) = (decoder.offset(), Loaded::default());
+        Ok(AheadLoader { decoder: Some(decoder), batches: None, len, offset, loaded })
+    }
+
+    /// Loads the next piece, if that is there; false when all is loaded. The selected database
+    /// stays the same.
+    pub fn step(&mut self, keys: &mut Keyspace) -> Result<bool, Error> {
+        if let Some(decoder) = self.decoder.take() {
+            self.batches = Some(self.begin(decoder, keys)?);
         }
-        _ => debug!("RDB: {} is {}", String::from_utf8_lossy(name), text()),
+        let Some(batches) = &mut self.batches else { return Ok(false) };
+        match batches.next() {
+            Next::Later => Ok(true),
+            Next::Gone => Err(self.error("the thread that takes it apart has ended".into())),
+            Next::Piece(mut batch) => {
+                let more = put(&mut batch, keys, &mut self.loaded)?;
+                self.offset = batch.offset;
+                match more {
+                    true => batches.give_back(batch),
+                    false => self.batches = None,
+                }
+                Ok(more)
+            }
+        }
+    }
+
+    fn begin(&self, mut decoder: Decoder<R>, keys: &Keyspace) -> Result<Ahead<Batch>, Error> {
+        let (seed, databases) = (keys.seed().clone(), keys.databases());
+        let fill = move |batch: &mut Batch| decoder.fill(batch, PIECE, &seed, databases);
+        Ahead::new(is_worth_a_thread(self.len, PIECE), fill)
+            .map_err(|e| self.error(format!("no thread can be started: {e}")))
+    }
+
+    fn error(&self, why: String) -> Error {
+        Error { offset: self.offset, problem: Problem::Io(why) }
+    }
+
+    /// Bytes of the file that were loaded; in the end, those of its RDB part.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    pub fn loaded(&self) -> &Loaded {
+        &self.loaded
     }
 }

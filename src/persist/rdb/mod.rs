@@ -14,6 +14,7 @@
 //! [`load`] puts it into a keyspace. Must not know files, clients or commands.
 
 mod bytes;
+mod decode;
 mod input;
 mod listpack;
 mod load;
@@ -26,7 +27,7 @@ mod value;
 mod value_stream;
 pub mod write;
 
-pub use load::{Loaded, Loader, Options};
+pub use load::{AheadLoader, Loaded, Loader, Options};
 pub use read::{Entry, Item, Reader};
 
 use crate::types::{hash, list, set, stream, zset};

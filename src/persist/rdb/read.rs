@@ -78,6 +78,11 @@ impl<R: Read> Reader<R> {
         self.version
     }
 
+    /// The database that was selected last.
+    pub fn db(&self) -> u64 {
+        self.db
+    }
+
     /// Bytes of the file that were read; at the end, those of the file's RDB part.
     pub fn offset(&self) -> u64 {
         self.input.offset()
