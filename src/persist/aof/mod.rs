@@ -23,6 +23,7 @@ use crate::persist::files::{Files, reason};
 use crate::persist::rdb;
 
 mod buffer;
+pub mod encode;
 mod format;
 mod load;
 mod log;

@@ -352,7 +352,7 @@ group "Append-only file";
     /// refuse.
     "aof-load-truncated" => aof_load_truncated: bool = true, Kind::YesNo, RUN;
     /// Write the base of the log in RDB format, which loads faster than commands.
-    "aof-use-rdb-preamble" => aof_use_rdb_preamble: bool = true, Kind::YesNo, RUN.no_effect();
+    "aof-use-rdb-preamble" => aof_use_rdb_preamble: bool = true, Kind::YesNo, RUN;
     /// Note the time in the log, so that it can be cut back to a moment.
     "aof-timestamp-enabled" => aof_timestamp_enabled: bool = false, Kind::YesNo, RUN.no_effect();
     /// Growth since the last rewrite, in percent, at which the log is rewritten; 0 for never.
