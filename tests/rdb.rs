@@ -43,7 +43,7 @@ fn redis(args: &[&str]) -> Option<support::Options> {
 fn load(bytes: &[u8]) -> Keyspace {
     let mut keys = Keyspace::new(4, 1, NOW_MS);
     keys.set_now(NOW_MS);
-    let options = Options { limits: LIMITS, checks_sum: true, leaves_out_expired: None };
+    let options = Options { limits: LIMITS, checks_sum: true, ..Options::default() };
     let mut loader = Loader::new(bytes, options).unwrap();
     while loader.step(&mut keys, 10_000).unwrap() {}
     assert_eq!(loader.offset(), bytes.len() as u64);

@@ -98,9 +98,10 @@ impl Pause {
         }
     }
 
-    /// Pauses for so many entries at once.
-    pub fn at_once(&self, entries: u64) {
-        let times = entries.checked_div(self.every).unwrap_or(0);
+    /// Pauses once for all, after entries from one count to another.
+    pub fn between(&self, before: u64, after: u64) {
+        let pauses = |entries: u64| entries.checked_div(self.every).unwrap_or(0);
+        let times = pauses(after) - pauses(before);
         std::thread::sleep(self.each.saturating_mul(u32::try_from(times).unwrap_or(u32::MAX)));
     }
 }

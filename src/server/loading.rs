@@ -9,6 +9,7 @@ use super::{Server, gate, login};
 use crate::persist::aof::{Loader, Step};
 use crate::persist::files::{FileReader, Files, Open, reason};
 use crate::persist::rdb;
+use crate::persist::snapshot::Pause;
 use crate::resp::parse::OwnedArgs;
 use crate::resp::{Args, Reply};
 use crate::store::Keyspace;
@@ -17,7 +18,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Bytes of the file taken in one slice, about a millisecond's work.
+/// Bytes of the file taken in one slice at most, about a millisecond's work.
 const SLICE: u64 = 128 * 1024;
 /// Progress is logged this often, in milliseconds.
 const REPORT_MS: i64 = 5000;
@@ -50,7 +51,7 @@ impl RdbFile {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => {
                 let path = path.display();
-                return Err(format!("Fatal error: can't open {path}: {}", reason(&e)));
+                return Err(format!("Fatal error loading the DB, {path}: {}", reason(&e)));
             }
         };
         let len = file.len().map_err(|e| reason(&e))?;
@@ -65,6 +66,14 @@ fn failed(path: &Path, e: &rdb::Error) -> String {
 }
 
 impl Source {
+    /// Keys and commands loaded so far.
+    fn count(&self) -> u64 {
+        match self {
+            Source::Aof(loader) => loader.progress().keys + loader.progress().commands,
+            Source::Rdb(file) => file.loader.loaded().keys,
+        }
+    }
+
     /// Bytes there are, and bytes done with.
     fn progress(&self) -> (u64, u64) {
         match self {
@@ -126,17 +135,20 @@ impl Loading {
     /// Lines for the log.
     pub fn step(&mut self, server: &mut Server, keys: &mut Keyspace) -> Result<bool, String> {
         let Loading { source, client_key, out, transaction, .. } = self;
+        let slice = SLICE.min(server.config.loading_process_events_interval_bytes);
+        let count = source.count();
         let more = match source {
             Source::Aof(loader) => {
-                let step = loader.step(SLICE, keys, &mut |keys, args| {
+                let step = loader.step(slice, keys, &mut |keys, args| {
                     run(server, keys, *client_key, args, transaction, out)
                 });
                 step.map_err(|e| e.to_string())? == Step::More
             }
             Source::Rdb(file) => {
-                file.loader.step(keys, SLICE).map_err(|e| failed(&file.path, &e))?
+                file.loader.step(keys, slice).map_err(|e| failed(&file.path, &e))?
             }
         };
+        Pause::new(server.config.key_load_delay).between(count, self.source.count());
         let (began_ms, (total, loaded)) = (self.began_ms, self.source.progress());
         server.loading = Some(LoadingInfo { began_ms, total, loaded });
         self.report(keys.now_ms);

@@ -46,7 +46,7 @@ pub fn options(config: &Config, files: Arc<dyn Files>, waker: Waker, clock: Cloc
 /// behind a base tell when they went away.
 pub fn rdb_options(config: &Config) -> rdb::Options {
     let (limits, checks_sum) = (config.value_limits(), config.rdbchecksum);
-    rdb::Options { limits, checks_sum, leaves_out_expired: None }
+    rdb::Options { limits, checks_sum, ..rdb::Options::default() }
 }
 
 /// The machine's own file system.

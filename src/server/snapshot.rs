@@ -528,28 +528,34 @@ fn wait(server: &mut Server, keys: &mut Keyspace) {
     }
 }
 
-/// DEBUG RELOAD: saves unless told otherwise, and loads what is in the file, into emptied databases
-/// unless told otherwise.
+/// What DEBUG RELOAD does.
+#[derive(Clone, Copy, Debug)]
+pub struct Reload {
+    pub saves: bool,
+    /// Into emptied databases.
+    pub flushes: bool,
+    /// Keys that are there give way to those of the file.
+    pub merges: bool,
+}
+
+/// DEBUG RELOAD: loads what is in the file.
 ///
 /// # Errors
 /// As text for the log; then keys may be missing.
-pub fn reload(
-    server: &mut Server,
-    keys: &mut Keyspace,
-    saves: bool,
-    flushes: bool,
-) -> Result<(), String> {
-    if saves {
+pub fn reload(server: &mut Server, keys: &mut Keyspace, what: Reload) -> Result<(), String> {
+    if what.saves {
         save_now(server, keys)?;
     }
     if server.snapshots.runs(Purpose::Save) {
         abort(server, keys);
     }
-    if flushes {
+    if what.flushes {
         (0..keys.databases()).for_each(|db| _ = keys.flush(db));
     }
     let files = server.log_options.as_ref().ok_or("the server has not started")?.files.clone();
-    let (path, options) = (rdb_path(&server.config), server_log::rdb_options(&server.config));
+    let path = rdb_path(&server.config);
+    let options = server_log::rdb_options(&server.config);
+    let options = rdb::Options { replaces: what.merges, ..options };
     let source = RdbFile::open(&*files, &path, options)?;
     let source = source.ok_or_else(|| format!("there is no {}", path.display()))?;
     loading::load_now(server, keys, source)

@@ -53,6 +53,8 @@ pub struct Progress {
     /// Bytes of all files.
     pub total: u64,
     pub loaded: u64,
+    /// From a part in RDB format.
+    pub keys: u64,
     pub commands: u64,
 }
 
@@ -236,8 +238,10 @@ impl Loader {
         keys: &mut Keyspace,
     ) -> Result<(), LoadError> {
         let Some(mut loader) = current.rdb.take() else { return Ok(()) };
+        let before = loader.loaded().keys;
         let more = loader.step(keys, max_bytes).map_err(|e| bad_base(current, &e))?;
         self.progress.loaded += loader.offset() - current.offset;
+        self.progress.keys += loader.loaded().keys - before;
         current.offset = loader.offset();
         if more {
             current.rdb = Some(loader);

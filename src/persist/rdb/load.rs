@@ -17,6 +17,8 @@ pub struct Options {
     /// Keys that expired before this time, in milliseconds since 1970, are left out: not where
     /// commands follow that tell when keys went away.
     pub leaves_out_expired: Option<i64>,
+    /// A key that is there already gives way to the file's; otherwise that is an error.
+    pub replaces: bool,
 }
 
 /// What was in the file.
@@ -143,6 +145,9 @@ fn take_in(
         return Ok(());
     }
     keys.select(db);
+    if options.replaces {
+        keys.remove(key);
+    }
     let access = keys.access.restored(idle_s, frequency);
     match keys.entry(key) {
         db::Entry::Vacant(place) => {

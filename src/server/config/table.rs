@@ -408,10 +408,10 @@ group "Snapshots";
     /// Microseconds to wait after each key loaded, for tests; a negative number -n waits one
     /// microsecond every n keys.
     "key-load-delay" => key_load_delay: i32 = 0, number(i32::MIN as i128, INT),
-        RUN.hidden().no_effect();
-    /// Bytes loaded between two looks at the clients.
+        RUN.hidden();
+    /// Bytes loaded between two looks at the clients, at most.
     "loading-process-events-interval-bytes" => loading_process_events_interval_bytes: u64 = 2 * MB,
-        number(1024, INT), RUN.hidden().no_effect();
+        number(1024, INT), RUN.hidden();
 
 group "Memory";
     /// Memory the data may take; 0 is no limit.
