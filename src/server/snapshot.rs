@@ -204,7 +204,9 @@ fn begin(
         files: options.files.clone(),
         temporary,
         form: match purpose == Purpose::Rewrite && !config.aof_use_rdb_preamble {
-            true => Form::Commands,
+            true => Form::Commands {
+                unix_s: config.aof_timestamp_enabled.then_some(keys.now_ms / 1000),
+            },
             false => Form::Rdb(rdb_form(config, keys, purpose)),
         },
         queue_bytes: config.snapshot_queue_size,

@@ -1,6 +1,6 @@
 //! In what form a snapshot's file is: as an RDB file, or as the commands that make the data anew.
 
-use super::parts;
+use super::{commands, parts};
 use crate::persist::aof::encode;
 use crate::persist::rdb::write::{self, Use, Writer};
 use crate::store::db::snapshot::Position;
@@ -12,7 +12,10 @@ use std::sync::Arc;
 pub enum Form {
     Rdb(Rdb),
     /// Commands, as the base of an append-only file may be.
-    Commands,
+    Commands {
+        /// When it was written, if that is to be told; in seconds since 1970.
+        unix_s: Option<i64>,
+    },
 }
 
 pub struct Rdb {
@@ -37,7 +40,7 @@ impl Form {
             Form::Rdb(rdb) => {
                 Encoder::Rdb(Writer::new(rdb.compress && may_compress), rdb.used.clone())
             }
-            Form::Commands => Encoder::Commands(encode::Encoder::default()),
+            Form::Commands { .. } => Encoder::Commands(Box::default()),
         }
     }
 
@@ -47,7 +50,12 @@ impl Form {
 
     /// What the file begins with.
     pub(super) fn begin(&self, out: &mut Vec<u8>) {
-        let Form::Rdb(rdb) = self else { return };
+        let rdb = match self {
+            Form::Rdb(rdb) => rdb,
+            Form::Commands { unix_s } => {
+                return unix_s.iter().for_each(|unix_s| encode::timestamp(out, *unix_s));
+            }
+        };
         write::header(out, rdb.version);
         let mut writer = Writer::new(false);
         rdb.aux.iter().for_each(|(name, value)| writer.aux(out, name, value));
@@ -80,7 +88,14 @@ impl Form {
 /// Writes entries in one of the forms.
 pub(super) enum Encoder {
     Rdb(Writer, Used),
-    Commands(encode::Encoder),
+    Commands(Box<Commands>),
+}
+
+/// Whole entries come between the parts of a large one.
+#[derive(Default)]
+pub(super) struct Commands {
+    whole: encode::Encoder,
+    large: encode::Encoder,
 }
 
 impl Encoder {
@@ -88,14 +103,15 @@ impl Encoder {
     pub fn entry(&mut self, out: &mut Vec<u8>, entry: View<'_>) {
         match self {
             Encoder::Rdb(writer, used) => writer.entry(out, &entry, used(entry.access())),
-            Encoder::Commands(encoder) => encoder.entry(out, entry),
+            Encoder::Commands(both) => both.whole.entry(out, entry),
         }
     }
 
     /// What stands before the first part of a large entry.
     pub fn begin(&mut self, out: &mut Vec<u8>, entry: View<'_>) {
-        if let Encoder::Rdb(writer, used) = self {
-            parts::begin(writer, out, entry, used(entry.access()));
+        match self {
+            Encoder::Rdb(writer, used) => parts::begin(writer, out, entry, used(entry.access())),
+            Encoder::Commands(both) => commands::begin(&mut both.large, out, entry),
         }
     }
 
@@ -106,7 +122,7 @@ impl Encoder {
                 let Value::Object(object) = entry.value() else { return None };
                 parts::part(writer, out, object, from)
             }
-            Encoder::Commands(encoder) => encoder.part(out, entry, from),
+            Encoder::Commands(both) => commands::part(&mut both.large, out, entry, from),
         }
     }
 }
