@@ -185,7 +185,7 @@ fn flushall(ctx: &mut Ctx) -> Result<(), Error> {
     let databases = ctx.keys.databases();
     flush(ctx, 0..databases);
     if ctx.origin != Origin::File {
-        snapshot::save_emptied(ctx.server, ctx.keys, ctx.origin != Origin::Exec);
+        snapshot::save_emptied(ctx.server, ctx.keys);
     }
     Ok(())
 }

@@ -15,14 +15,18 @@ use crate::persist::rdb::{
 use crate::persist::snapshot::{self, Form, Pause, Rdb, Task, Used, Writing};
 use crate::store::Keyspace;
 use log::{info, warn};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 /// The loop's time for a snapshot in one tick, in microseconds, at least and at most. In between
 /// it is as much as the clients had, so that both go on whatever the load.
 const SLICE_LEAST_US: u64 = 50;
 const SLICE_MOST_US: u64 = 500;
+/// FLUSHALL waits no longer than this for the RDB file to be gone.
+const FLUSH_WAIT: Duration = Duration::from_millis(50);
 /// After a failed save, save points wait so many seconds.
 const RETRY_SAVE_S: i64 = 5;
 /// After failed rewrites in a row the next one waits: a minute, twice as long each time, an hour.
@@ -78,6 +82,13 @@ impl Default for History {
     }
 }
 
+/// An RDB file that is being taken away, by a thread.
+struct Emptying {
+    done: Receiver<Result<(), String>>,
+    /// The keyspace's count of changes at the flush.
+    dirty: u64,
+}
+
 #[derive(Default)]
 pub struct Snapshots {
     running: Option<Running>,
@@ -86,6 +97,10 @@ pub struct Snapshots {
     /// Asked for while another was running.
     save_scheduled: bool,
     rewrite_scheduled: bool,
+    /// What is in the RDB file was flushed, and must not come back.
+    owes_save: bool,
+    /// It is being taken away.
+    emptying: Option<Emptying>,
     /// A rewrite waits for its increment to be made.
     awaits_increment: bool,
     /// The append-only file was turned on, and is not complete yet: it lacks a base.
@@ -110,6 +125,7 @@ impl Snapshots {
     pub fn running(&self) -> Option<Purpose> {
         let running = self.running.as_ref().or(self.ending.as_ref());
         let running = running.map(|running| running.purpose);
+        let running = running.or(self.emptying.as_ref().map(|_| Purpose::Save));
         running.or(self.awaits_increment.then_some(Purpose::Rewrite))
     }
 
@@ -434,6 +450,7 @@ pub fn step(server: &mut Server, keys: &mut Keyspace, clients_us: u64) -> bool {
 /// Notices that a snapshot's file is complete, or has failed.
 pub fn check(server: &mut Server, keys: &mut Keyspace) {
     check_ending(server, keys);
+    check_emptying(server, keys.now_ms / 1000, Duration::ZERO);
     let Some(running) = &server.snapshots.running else { return };
     let Some(result) = running.writing.result() else { return };
     let Running { purpose, began_ms, dirty, .. } = *running;
@@ -457,6 +474,8 @@ pub fn check(server: &mut Server, keys: &mut Keyspace) {
         Purpose::Save => {
             server.saved_dirty = dirty;
             server.saved_s = keys.now_ms / 1000;
+            // One that began before the flush was given up.
+            server.snapshots.owes_save = false;
             info!("DB saved on disk: {size} bytes");
             info!("Background saving terminated with success");
         }
@@ -493,20 +512,85 @@ pub fn save_now(server: &mut Server, keys: &mut Keyspace) -> Result<(), String> 
     if server.snapshots.saves.last_ok { Ok(()) } else { Err("see the log".to_string()) }
 }
 
-/// FLUSHALL: a save of what was there is given up. Where there are save points, one of what is
-/// left begins as soon as it can, since what was flushed must not come back from the RDB file; not
-/// in the midst of a transaction.
-pub fn save_emptied(server: &mut Server, keys: &mut Keyspace, may_begin: bool) {
+/// FLUSHALL: a save of what was there is given up. Where there are save points, what was flushed
+/// must not come back from the RDB file: that is taken away, which needs no fsync to be safe and so
+/// takes no time, as a server without one starts empty, too. (Redis saves an empty one, and all wait
+/// for the disk.) Should even that take long, it goes on without anybody waiting.
+pub fn save_emptied(server: &mut Server, keys: &mut Keyspace) {
     if server.snapshots.runs(Purpose::Save) {
         abort(server, keys);
     }
     if server.config.save.is_empty() {
         return;
     }
-    match may_begin {
-        // If it fails, the log says so.
-        true => _ = begin_save(server, keys),
-        false => _ = schedule_save(server),
+    server.snapshots.owes_save = true;
+    let (clock, now_s) = (server.clock.clone(), keys.now_ms / 1000);
+    let began_us = clock.monotonic_us();
+    let left = || {
+        let us = clock.monotonic_us().saturating_sub(began_us);
+        FLUSH_WAIT.saturating_sub(Duration::from_micros(us))
+    };
+    // What was given up may just be getting its file into place.
+    let is_at_work = |snapshots: &Snapshots| match &snapshots.ending {
+        Some(ending) => ending.purpose == Purpose::Save && ending.writing.result().is_none(),
+        None => snapshots.emptying.is_some(),
+    };
+    while is_at_work(&server.snapshots) {
+        if left().is_zero() {
+            // A save will follow when it can.
+            return;
+        }
+        std::thread::sleep(Duration::from_micros(100));
+        check_emptying(server, now_s, Duration::ZERO);
+    }
+    match take_file_away(server, keys.dirty) {
+        Ok(()) => check_emptying(server, now_s, left()),
+        Err(reason) => failed(server, now_s, Purpose::Save, &reason),
+    }
+}
+
+/// Has a thread give the RDB file another name, and then remove it, which may take long.
+fn take_file_away(server: &mut Server, dirty: u64) -> Result<(), String> {
+    let options = server.log_options.as_ref().ok_or("the server has not started")?;
+    let (files, waker) = (options.files.clone(), options.waker.clone());
+    let path = rdb_path(&server.config);
+    let aside = path.with_file_name(format!("temp-{}-flushed.rdb", std::process::id()));
+    let (sender, done) = channel();
+    let work = move || {
+        let moved = match files.rename(&path, &aside) {
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+            other => other.map_err(|e| format!("Can't remove {}: {}", path.display(), reason(&e))),
+        };
+        // Nobody listens if the server has ended.
+        let _ = sender.send(moved);
+        waker();
+        // What fails here is made up for by the next save.
+        let _ = files.sync_dir(path.parent().unwrap_or(Path::new(".")));
+        let _ = files.remove(&aside);
+    };
+    let thread = std::thread::Builder::new().name("flushed-rdb".to_string());
+    thread.spawn(work).map_err(|e| reason(&e))?;
+    server.snapshots.emptying = Some(Emptying { done, dirty });
+    Ok(())
+}
+
+/// Notices that the RDB file is gone; waits so long for that at most.
+fn check_emptying(server: &mut Server, now_s: i64, most: Duration) {
+    let Some(Emptying { done, dirty }) = &server.snapshots.emptying else { return };
+    let (result, dirty) = (done.recv_timeout(most), *dirty);
+    if let Err(RecvTimeoutError::Timeout) = result {
+        return;
+    }
+    server.snapshots.emptying = None;
+    match result {
+        Ok(Ok(())) => {
+            (server.saved_dirty, server.saved_s) = (dirty, now_s);
+            server.snapshots.owes_save = false;
+            server.snapshots.saves.last_ok = true;
+            update_gate(server);
+        }
+        Ok(Err(reason)) => failed(server, now_s, Purpose::Save, &reason),
+        Err(_) => failed(server, now_s, Purpose::Save, "its thread has panicked"),
     }
 }
 
@@ -520,8 +604,10 @@ fn end_running(server: &mut Server, keys: &mut Keyspace, given_up: Purpose) {
 
 /// Goes on with what runs until it has ended.
 fn wait(server: &mut Server, keys: &mut Keyspace) {
-    let is_busy =
-        |server: &Server| server.snapshots.running.is_some() || server.snapshots.ending.is_some();
+    let is_busy = |server: &Server| {
+        let Snapshots { running, ending, emptying, .. } = &server.snapshots;
+        running.is_some() || ending.is_some() || emptying.is_some()
+    };
     while keys.in_snapshot() || is_busy(server) {
         if keys.step_snapshot(|| false) || !keys.in_snapshot() {
             std::thread::sleep(Duration::from_millis(1));
@@ -608,15 +694,18 @@ pub fn begin_what_is_due(server: &mut Server, keys: &mut Keyspace) {
 }
 
 fn is_save_due(server: &Server, keys: &Keyspace, now_s: i64) -> bool {
+    let saves = &server.snapshots.saves;
+    if !saves.last_ok && now_s - saves.tried_s <= RETRY_SAVE_S {
+        return false;
+    }
+    if server.snapshots.owes_save {
+        return true;
+    }
     let (changes, since_s) = (keys.dirty - server.saved_dirty, now_s - server.saved_s);
     let point = server.config.save.iter().find(|SavePoint { seconds, changes: least }| {
         changes >= *least && since_s > i64::try_from(*seconds).unwrap_or(i64::MAX)
     });
     let Some(SavePoint { seconds, changes: least }) = point else { return false };
-    let saves = &server.snapshots.saves;
-    if !saves.last_ok && now_s - saves.tried_s <= RETRY_SAVE_S {
-        return false;
-    }
     info!("{least} changes in {seconds} seconds. Saving...");
     true
 }
