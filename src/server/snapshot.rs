@@ -153,6 +153,11 @@ impl Snapshots {
         self.running.as_ref().map_or(0, Running::copied)
     }
 
+    /// No snapshot can begin. That the RDB file is being taken away hinders saves only.
+    fn is_busy(&self) -> bool {
+        self.running.is_some() || self.ending.is_some() || self.awaits_increment
+    }
+
     fn runs(&self, purpose: Purpose) -> bool {
         self.running.as_ref().is_some_and(|running| running.purpose == purpose)
     }
@@ -296,7 +301,7 @@ pub fn schedule_rewrite(server: &mut Server) -> Begun {
 /// # Errors
 /// Why it cannot begin, for the log.
 pub fn begin_rewrite(server: &mut Server, keys: &mut Keyspace) -> Result<Begun, String> {
-    if server.snapshots.running().is_some() || keys.in_snapshot() {
+    if server.snapshots.is_busy() || keys.in_snapshot() {
         server.snapshots.rewrite_scheduled = true;
         return Ok(Begun::Later);
     }
@@ -675,12 +680,14 @@ pub fn give_up(server: &mut Server, keys: &mut Keyspace) {
 /// What the save points, the file's growth and what was put off ask for: to be called now and
 /// then.
 pub fn begin_what_is_due(server: &mut Server, keys: &mut Keyspace) {
-    if server.snapshots.running().is_some() || keys.in_snapshot() || server.loading.is_some() {
+    if server.snapshots.is_busy() || keys.in_snapshot() || server.loading.is_some() {
         return;
     }
     let now_s = keys.now_ms / 1000;
     let begun = if server.snapshots.rewrite_scheduled || is_base_due(server, now_s) {
         begin_rewrite(server, keys)
+    } else if server.snapshots.emptying.is_some() {
+        return;
     } else if server.snapshots.save_scheduled || is_save_due(server, keys, now_s) {
         begin_save(server, keys)
     } else if is_rewrite_due(server, now_s) {
