@@ -518,9 +518,9 @@ pub fn save_now(server: &mut Server, keys: &mut Keyspace) -> Result<(), String> 
 }
 
 /// FLUSHALL: a save of what was there is given up. Where there are save points, what was flushed
-/// must not come back from the RDB file: that is taken away, which needs no fsync to be safe and so
-/// takes no time, as a server without one starts empty, too. (Redis saves an empty one, and all wait
-/// for the disk.) Should even that take long, it goes on without anybody waiting.
+/// must not come back from the RDB file: that is taken away, as a server without one starts empty,
+/// too. A rename needs no fsync to be safe, and so takes no time. (Redis saves an empty file, and
+/// all wait for the disk.) Should even that take long, it goes on without anybody waiting.
 pub fn save_emptied(server: &mut Server, keys: &mut Keyspace) {
     if server.snapshots.runs(Purpose::Save) {
         abort(server, keys);
