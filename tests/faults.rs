@@ -706,6 +706,7 @@ fn replies_that_wait_are_sent_when_the_file_is_turned_off_and_begun_anew() {
     lines.iter().for_each(|line| assert_eq!(asking.read(), ok(), "{line}"));
     assert_eq!(waiting.read(), ok());
     assert_eq!(asking.command(&["SET", "new", "n"]), ok());
+    wait_until_eq("0".to_string(), || asking.info("aof_rewrite_in_progress"));
     server.shut_down(&["SHUTDOWN", "NOSAVE"]);
     assert_eq!(bench.after_restart(), BTreeMap::from([("new".to_string(), "n".to_string())]));
 }
@@ -725,6 +726,7 @@ fn a_file_begun_anew_follows_the_policy_of_the_day() {
     assert_silent(&mut waiting);
     bench.faults.hold_syncs(false);
     assert_eq!(waiting.read(), ok());
+    wait_until_eq("0".to_string(), || conn.info("aof_rewrite_in_progress"));
     server.shut_down(&["SHUTDOWN", "NOSAVE"]);
 }
 

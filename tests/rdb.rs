@@ -18,6 +18,7 @@ use contents::{LIMITS, NOW_MS};
 use goredis::persist::rdb::save::{self, save};
 use goredis::persist::rdb::write::Use;
 use goredis::persist::rdb::{Loader, Options};
+use goredis::resp::read::Value;
 use goredis::store::Keyspace;
 use goredis::store::digest::Digest;
 use support::{Conn, Server};
@@ -42,7 +43,7 @@ fn redis(args: &[&str]) -> Option<support::Options> {
 fn load(bytes: &[u8]) -> Keyspace {
     let mut keys = Keyspace::new(4, 1, NOW_MS);
     keys.set_now(NOW_MS);
-    let options = Options { limits: LIMITS, checks_sum: true, leaves_out_expired: None };
+    let options = Options { limits: LIMITS, checks_sum: true, ..Options::default() };
     let mut loader = Loader::new(bytes, options).unwrap();
     while loader.step(&mut keys, 10_000).unwrap() {}
     assert_eq!(loader.offset(), bytes.len() as u64);
@@ -308,4 +309,109 @@ fn files_of_large_packed_values_say_the_same() {
         "--stream-node-max-bytes",
         "0",
     ]);
+}
+
+/// What XINFO says of streams and their groups, a line each, but for what no command can restore
+/// and what is the implementation's own.
+fn told_of_streams(conn: &mut Conn) -> Vec<String> {
+    const LEFT_OUT: [&[u8]; 4] =
+        [b"seen-time", b"active-time", b"radix-tree-keys", b"radix-tree-nodes"];
+    fn tell(value: Value, to: &mut Vec<String>) {
+        let Value::Array(items) = value else { return to.push(format!("{value:?}")) };
+        let mut items = items.into_iter();
+        while let Some(item) = items.next() {
+            match &item {
+                Value::Bulk(name) if LEFT_OUT.contains(&&name[..]) => _ = items.next(),
+                _ => tell(item, to),
+            }
+        }
+    }
+    let mut told = Vec::new();
+    for name in ["stream:same", "stream:mixed", "stream:empty", "stream:wide"] {
+        tell(conn.command(&["XINFO", "STREAM", name, "FULL", "COUNT", "0"]), &mut told);
+    }
+    told
+}
+
+#[track_caller]
+fn assert_told(conn: &mut Conn, expected: &[String]) {
+    let told = told_of_streams(conn);
+    let differs = told.iter().zip(expected).position(|(told, expected)| told != expected);
+    if let Some(at) = differs.or((told.len() != expected.len()).then(|| told.len() - 1)) {
+        let near = at.saturating_sub(12)..at + 3;
+        panic!("{:#?}, not {:#?}", told.get(near.clone()), expected.get(near));
+    }
+}
+
+/// Has a server write an append-only file whose base is made of commands, of all kinds of values.
+/// Gives the server, which has ended, its digest and what it said of its streams.
+fn with_a_base_of_commands() -> (Server, String, Vec<String>) {
+    let args = ["--enable-debug-command", "yes", "--databases", "4"];
+    let log = ["--appendonly", "yes", "--aof-use-rdb-preamble", "no"];
+    let mut server = Server::start(support::Options::new().args(&args).args(&log));
+    let mut conn = server.connect();
+    fill(&mut conn);
+    // Entries that are deleted cannot be made pending again.
+    for group in ["group", "second"] {
+        line(&mut conn, &format!("xack stream:same {group} 70-1 71-1"));
+    }
+    line(&mut conn, "bgrewriteaof");
+    support::wait_until_eq("1".to_string(), || conn.info("aof_rewrites"));
+    line(&mut conn, "rpush list:small behind");
+    let digest = conn.text(&["DEBUG", "DIGEST"]);
+    let streams = told_of_streams(&mut conn);
+    server.terminate();
+    (server, digest, streams)
+}
+
+#[test]
+fn a_base_of_commands_comes_back() {
+    let (mut server, digest, streams) = with_a_base_of_commands();
+    server.restart();
+    let mut conn = server.connect();
+    assert_eq!(conn.text(&["DEBUG", "DIGEST"]), digest);
+    assert_told(&mut conn, &streams);
+    line(&mut conn, "select 1");
+    assert_eq!(conn.command(&["PEXPIRETIME", "there"]), Value::Int(2_000_000_000_123));
+}
+
+#[test]
+fn redis_loads_a_base_of_commands() {
+    let Some(options) = redis(&["--appendonly", "yes"]) else { return };
+    let (server, digest, streams) = with_a_base_of_commands();
+    let names = |suffix| support::server::aof_files(server.dir(), suffix).len();
+    assert_eq!((names(".base.aof"), names(".base.rdb")), (1, 0));
+    let (from, to) = (server.dir().join("appendonlydir"), options.dir().join("appendonlydir"));
+    std::fs::rename(from, to).unwrap();
+    let theirs = Server::start(options);
+    let mut conn = theirs.connect();
+    assert_eq!(conn.text(&["DEBUG", "DIGEST"]), digest);
+    assert_told(&mut conn, &streams);
+}
+
+/// For which Redis 7.0 has no command.
+#[test]
+fn times_of_fields_are_in_a_base_of_commands() {
+    let args = ["--appendonly", "yes", "--aof-use-rdb-preamble", "no"];
+    let mut server = Server::start(support::Options::new().args(&args));
+    let mut conn = server.connect();
+    for n in 0..3000 {
+        line(&mut conn, &format!("hset large field:{n} {n}"));
+    }
+    line(&mut conn, "hset small a 1 b 2");
+    for (key, field) in [("large", "field:7"), ("large", "field:2999"), ("small", "b")] {
+        line(&mut conn, &format!("hpexpireat {key} 2000000000123 fields 1 {field}"));
+    }
+    line(&mut conn, "bgrewriteaof");
+    support::wait_until_eq("1".to_string(), || conn.info("aof_rewrites"));
+    server.kill9();
+    server.restart();
+    let mut conn = server.connect();
+    let (at, never) = (Value::Int(2_000_000_000_123), Value::Int(-1));
+    let times =
+        conn.command(&["HPEXPIRETIME", "large", "FIELDS", "3", "field:7", "field:2999", "field:8"]);
+    assert_eq!(times, Value::Array(vec![at.clone(), at.clone(), never.clone()]));
+    let times = conn.command(&["HPEXPIRETIME", "small", "FIELDS", "2", "a", "b"]);
+    assert_eq!(times, Value::Array(vec![never, at]));
+    assert_eq!(conn.command(&["HLEN", "large"]), Value::Int(3000));
 }

@@ -8,6 +8,7 @@ use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
+use support::server::aof_files;
 use support::{Conn, Options, Server, encode, wait_for, wait_until_eq};
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -160,10 +161,41 @@ fn what_was_flushed_does_not_come_back() {
     conn.command(&["SET", "k", "v"]);
     assert_eq!(conn.text(&["SAVE"]), "OK");
     conn.command(&["FLUSHALL"]);
-    assert_eq!(conn.info("rdb_changes_since_last_save"), "0");
+    wait_until_eq("0".to_string(), || conn.info("rdb_changes_since_last_save"));
     server.kill9();
     server.restart();
     assert_eq!(server.connect().command(&["DBSIZE"]), Value::Int(0));
+}
+
+/// The save that runs is of data that are to be gone; it is given up, though it would take long.
+#[test]
+fn flushall_gives_up_a_save() {
+    let mut server = Server::start(Options::new().args(&["--save", "1000 100000"]));
+    let mut conn = server.connect();
+    for n in 0..100 {
+        conn.command(&["SET", &format!("k{n}"), "v"]);
+    }
+    conn.command(&["CONFIG", "SET", "rdb-key-save-delay", "1000000"]);
+    conn.command(&["BGSAVE"]);
+    assert_eq!(conn.info("rdb_bgsave_in_progress"), "1");
+    assert_eq!(conn.text(&["FLUSHALL"]), "OK");
+    wait_for_save(&mut conn);
+    // The file of before has gone.
+    wait_until_eq("0".to_string(), || conn.info("rdb_changes_since_last_save"));
+    server.kill9();
+    server.restart();
+    let mut conn = server.connect();
+    assert_eq!(conn.command(&["DBSIZE"]), Value::Int(0));
+    // Without save points nothing follows.
+    conn.command(&["CONFIG", "SET", "save", "", "rdb-key-save-delay", "1000000"]);
+    (0..100).for_each(|n| _ = conn.command(&["SET", &format!("k{n}"), "v"]));
+    conn.command(&["BGSAVE"]);
+    conn.command(&["FLUSHALL"]);
+    wait_for_save(&mut conn);
+    assert_eq!(conn.info("rdb_changes_since_last_save"), "200");
+    let temporary = format!("temp-{}", server.pid());
+    let left = fs::read_dir(server.dir()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(left.into_iter().all(|name| !name.to_string_lossy().starts_with(&temporary)));
 }
 
 #[test]
@@ -195,14 +227,19 @@ fn the_append_only_file_is_rewritten_when_it_has_grown() {
     assert_eq!(server.connect().text(&["GET", "k3"]), before);
 }
 
-#[test]
-fn turning_the_append_only_file_on_and_off_loses_nothing() {
-    let mut server = Server::start(without_aof(&[]));
-    let mut conn = server.connect();
-    fill(&mut conn);
-    assert_eq!(conn.text(&["CONFIG", "SET", "appendonly", "yes"]), "OK");
-    conn.command(&["SET", "behind", "1"]);
-    let before = digest(&server);
+fn on_or_off(conn: &mut Conn, value: &str) {
+    assert_eq!(conn.text(&["CONFIG", "SET", "appendonly", value]), "OK");
+}
+
+fn wait_for_rewrite(conn: &mut Conn) {
+    wait_until_eq("00".to_string(), || {
+        conn.info("aof_rewrite_in_progress") + &conn.info("aof_rewrite_scheduled")
+    });
+    assert_eq!(conn.info("aof_last_bgrewrite_status"), "ok");
+}
+
+/// Kills the server, and gives one that has started from its append-only file alone.
+fn from_the_log(mut server: Server) -> Server {
     let files = server.dir().join("appendonlydir");
     server.kill9();
     let mut with_aof = Server::start(without_aof(&["--appendonly", "yes"]));
@@ -211,5 +248,180 @@ fn turning_the_append_only_file_on_and_off_loses_nothing() {
     fs::remove_dir_all(&target).unwrap();
     fs::rename(&files, &target).unwrap();
     with_aof.restart();
-    assert_eq!(digest(&with_aof), before);
+    with_aof
+}
+
+#[test]
+fn turning_the_append_only_file_on_and_off_loses_nothing() {
+    let server = Server::start(without_aof(&[]));
+    let mut conn = server.connect();
+    fill(&mut conn);
+    on_or_off(&mut conn, "yes");
+    conn.command(&["SET", "behind", "1"]);
+    wait_for_rewrite(&mut conn);
+    on_or_off(&mut conn, "no");
+    conn.command(&["SET", "between", "1"]);
+    on_or_off(&mut conn, "yes");
+    wait_for_rewrite(&mut conn);
+    let before = digest(&server);
+    let server = from_the_log(server);
+    assert_eq!(digest(&server), before);
+}
+
+/// The base takes long, and nobody waits for it; what is written meanwhile is in the file, too.
+#[test]
+fn a_file_that_is_turned_on_is_complete_when_its_base_is() {
+    let server = Server::start(without_aof(&[]));
+    let mut conn = server.connect();
+    for n in 0..100 {
+        conn.command(&["SET", &format!("k{n}"), "old"]);
+    }
+    conn.command(&["CONFIG", "SET", "rdb-key-save-delay", "1000000"]);
+    on_or_off(&mut conn, "yes");
+    assert_eq!(conn.info("aof_rewrite_in_progress"), "1");
+    conn.command(&["SET", "k5", "new"]);
+    assert!(aof_files(server.dir(), ".manifest").is_empty());
+    let Value::Error(text) = conn.command(&["SHUTDOWN"]) else { panic!("it was not refused") };
+    assert_eq!(text, b"ERR Errors trying to SHUTDOWN. Check logs.");
+    server.wait_for_log("Writing initial AOF, can't exit");
+    // Given up, it leaves nothing behind.
+    on_or_off(&mut conn, "no");
+    let names = fs::read_dir(server.dir().join("appendonlydir")).unwrap();
+    let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["appendonly.aof.ring"]);
+
+    conn.command(&["CONFIG", "SET", "rdb-key-save-delay", "5000"]);
+    on_or_off(&mut conn, "yes");
+    for n in 0..100 {
+        conn.command(&["APPEND", &format!("k{n}"), "er"]);
+    }
+    assert_eq!(conn.info("aof_rewrite_in_progress"), "1");
+    wait_for_rewrite(&mut conn);
+    conn.command(&["SET", "after", "1"]);
+    let before = digest(&server);
+    let server = from_the_log(server);
+    assert_eq!(digest(&server), before);
+    assert_eq!(server.connect().text(&["GET", "k5"]), "newer");
+}
+
+#[test]
+fn a_base_that_fails_is_tried_again() {
+    let server = Server::start(without_aof(&[]));
+    let mut conn = server.connect();
+    conn.command(&["SET", "before", "1"]);
+    let dir = server.dir().join("appendonlydir");
+    let temporary = dir.join(format!("temp-rewriteaof-bg-{}.aof", server.pid()));
+    fs::create_dir_all(&temporary).unwrap();
+    on_or_off(&mut conn, "yes");
+    wait_until_eq("err".to_string(), || conn.info("aof_last_bgrewrite_status"));
+    conn.command(&["SET", "meanwhile", "1"]);
+    assert!(aof_files(server.dir(), ".manifest").is_empty());
+    fs::remove_dir(&temporary).unwrap();
+    wait_until_eq("ok".to_string(), || conn.info("aof_last_bgrewrite_status"));
+    conn.command(&["SET", "after", "1"]);
+    let mut server = from_the_log(server);
+    assert_eq!(server.connect().command(&["DBSIZE"]), Value::Int(3));
+    server.terminate();
+}
+
+#[test]
+fn the_file_is_begun_when_a_save_has_ended() {
+    let server = Server::start(without_aof(&[]));
+    let mut conn = server.connect();
+    for n in 0..50 {
+        conn.command(&["SET", &format!("k{n}"), "v"]);
+    }
+    conn.command(&["CONFIG", "SET", "rdb-key-save-delay", "10000"]);
+    conn.command(&["BGSAVE"]);
+    on_or_off(&mut conn, "yes");
+    assert_eq!(conn.info("rdb_bgsave_in_progress"), "1");
+    assert_eq!(conn.info("aof_rewrite_scheduled"), "1");
+    conn.command(&["SET", "meanwhile", "1"]);
+    wait_for_save(&mut conn);
+    wait_for_rewrite(&mut conn);
+    let server = from_the_log(server);
+    assert_eq!(server.connect().command(&["DBSIZE"]), Value::Int(51));
+}
+
+/// Until the new base is there, the files of before are what a start finds.
+#[test]
+fn what_was_in_the_file_stays_until_there_is_a_new_base() {
+    let server = Server::start(without_aof(&[]));
+    let mut conn = server.connect();
+    conn.command(&["SET", "old", "1"]);
+    on_or_off(&mut conn, "yes");
+    wait_for_rewrite(&mut conn);
+    conn.command(&["SET", "logged", "1"]);
+    on_or_off(&mut conn, "no");
+    conn.command(&["SET", "unlogged", "1"]);
+    conn.command(&["CONFIG", "SET", "rdb-key-save-delay", "1000000"]);
+    on_or_off(&mut conn, "yes");
+    conn.command(&["SET", "too early", "1"]);
+    let server = from_the_log(server);
+    let mut conn = server.connect();
+    assert_eq!(conn.command(&["DBSIZE"]), Value::Int(2));
+    assert_eq!(conn.text(&["GET", "logged"]), "1");
+    conn.command(&["SET", "again", "1"]);
+    let server = from_the_log(server);
+    assert_eq!(server.connect().command(&["DBSIZE"]), Value::Int(3));
+}
+
+/// A signal cannot be answered: it waits for the base.
+#[test]
+fn a_signal_waits_for_the_base() {
+    let mut server = Server::start(without_aof(&[]));
+    let mut conn = server.connect();
+    for n in 0..100 {
+        conn.command(&["SET", &format!("k{n}"), "v"]);
+    }
+    conn.command(&["CONFIG", "SET", "rdb-key-save-delay", "2000"]);
+    on_or_off(&mut conn, "yes");
+    conn.command(&["SET", "behind", "1"]);
+    server.terminate();
+    let server = from_the_log(server);
+    assert_eq!(server.connect().command(&["DBSIZE"]), Value::Int(101));
+}
+
+/// Commands that add up wrongly if one is in the base and in the increment, or in neither.
+#[test]
+fn a_base_of_commands_is_of_one_moment() {
+    let options = without_aof(&["--appendonly", "yes", "--aof-use-rdb-preamble", "no"]);
+    let mut server = Server::start(options);
+    let mut conn = server.connect();
+    fill(&mut conn);
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut conn = server.connect();
+            for n in 0.. {
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                let (key, field) = (format!("counter:{}", n % 1000), format!("field {}", n % 500));
+                let id = (5000 + n).to_string();
+                let commands = [
+                    &["INCR", &key][..],
+                    &["RPUSH", "list", &id],
+                    &["HINCRBY", "counters", &field, "1"],
+                    &["ZINCRBY", "zset", "1", "member 7"],
+                    &["XADD", "stream", &id, "n", &id],
+                    &["APPEND", "long", "x"],
+                ];
+                commands.iter().for_each(|command| conn.send(&encode(command)));
+                (0..commands.len()).for_each(|_| _ = conn.read());
+            }
+        });
+        for _ in 0..5 {
+            let text = "Background append only file rewriting started";
+            assert_eq!(conn.text(&["BGREWRITEAOF"]), text);
+            wait_for_rewrite(&mut conn);
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(aof_files(server.dir(), ".base.aof").len(), 1);
+    assert!(aof_files(server.dir(), ".base.rdb").is_empty());
+    let before = digest(&server);
+    server.kill9();
+    server.restart();
+    assert_eq!(digest(&server), before);
 }

@@ -8,7 +8,8 @@ use crate::server::config::{Allowed, read_bytes};
 use crate::server::ctx::{Ctx, Origin, Propagation};
 use crate::server::error::Error;
 use crate::server::introspect::wrong_subcommand;
-use crate::server::{identity, log as server_log, process, snapshot};
+use crate::server::snapshot::{self, Reload};
+use crate::server::{identity, log as server_log, process};
 use crate::store::digest::Digest;
 use crate::store::{NewValue, View};
 use crate::types::hash::Hash;
@@ -97,8 +98,9 @@ const SUBCOMMANDS: &[Subcommand] = &[
     sub(
         "reload",
         2..=MANY,
-        "RELOAD [NOFLUSH] [NOSAVE]",
-        "Save all data, and load the file into emptied databases.",
+        "RELOAD [MERGE] [NOFLUSH] [NOSAVE]",
+        "Save all data, and load the file into emptied databases; with NOFLUSH beside what is \
+         there, which must be other keys, or with MERGE gives way.",
         reload,
     ),
     sub(
@@ -389,19 +391,20 @@ fn aof_flush_sleep(ctx: &mut Ctx) -> Result<(), Error> {
 }
 
 fn reload(ctx: &mut Ctx) -> Result<(), Error> {
-    let (mut saves, mut flushes) = (true, true);
+    let mut what = Reload { saves: true, flushes: true, merges: false };
     for word in ctx.args.from(2).iter() {
         match word.to_ascii_lowercase().as_slice() {
-            b"noflush" => flushes = false,
-            b"nosave" => saves = false,
+            b"merge" => what.merges = true,
+            b"noflush" => what.flushes = false,
+            b"nosave" => what.saves = false,
             _ => {
-                let text = "ERR DEBUG RELOAD only supports the NOFLUSH and NOSAVE options.";
+                let text = "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.";
                 return Err(Error::Static(text));
             }
         }
     }
     ctx.propagation = Propagation::Nothing;
-    snapshot::reload(ctx.server, ctx.keys, saves, flushes).map_err(|reason| {
+    snapshot::reload(ctx.server, ctx.keys, what).map_err(|reason| {
         log::warn!("DEBUG RELOAD: {reason}");
         Error::Static("ERR Error trying to load the RDB dump, check server logs.")
     })?;

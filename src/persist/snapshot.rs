@@ -1,5 +1,6 @@
-//! Writes a snapshot to an RDB file: takes what the keyspace shows, on the loop's thread, and has
-//! a thread of its own encode, compress and write it. Must not know what the file is for.
+//! Writes a snapshot to a file, in RDB format or as commands: takes what the keyspace shows, on the
+//! loop's thread, and has a thread of its own encode, compress and write it. Must not know what the
+//! file is for.
 //!
 //! ```text
 //! keyspace ──entry──► copies of records ──┐
@@ -13,11 +14,9 @@
 
 use super::aof::Waker;
 use super::files::{FileHandle, Files, Open, reason};
-use super::rdb::write::{self, Use, Writer};
 use crate::base::crc64::crc64;
 use crate::store::db::snapshot::{Position, Sink};
 use crate::store::record::{Copies, View};
-use crate::types::Value;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -26,7 +25,13 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+mod commands;
+mod form;
 mod parts;
+
+pub use form::{Form, Rdb, Used};
+
+use form::Encoder;
 
 /// A batch is handed over when it is so long. Bytes.
 const BATCH: usize = 64 << 10;
@@ -36,21 +41,15 @@ const WRITE: usize = 256 << 10;
 /// once, which would make others wait for it. Bytes.
 const SYNC: u64 = 16 << 20;
 
+/// How long a pause goes on before anybody looks whether it is still wanted.
+const NAP: Duration = Duration::from_millis(10);
+
 /// What is to be written, and where to.
 pub struct Task {
     pub files: Arc<dyn Files>,
     /// In the directory of the file that it is to become.
     pub temporary: PathBuf,
-    /// What the file says of itself, before any entry: names and values.
-    pub aux: Vec<(&'static str, Vec<u8>)>,
-    /// See [`write::version_for`].
-    pub version: u32,
-    pub compress: bool,
-    pub checksum: bool,
-    /// Keys of each database, and how many of them expire: what a reader makes room for.
-    pub sizes: Vec<(usize, usize)>,
-    /// What is written of a key's use, from the record's access bits.
-    pub used: Arc<dyn Fn(u32) -> Use + Send + Sync>,
+    pub form: Form,
     /// Bytes that may wait in the queue.
     pub queue_bytes: u64,
     pub pause: Pause,
@@ -60,6 +59,14 @@ pub struct Task {
     pub waker: Waker,
     /// What makes the complete and durable file what it is for. Its error is the snapshot's.
     pub finish: Box<dyn FnOnce() -> Result<(), String> + Send>,
+}
+
+impl Task {
+    /// Bytes that may wait in the queue. Who wants to look on wants to see entries that have not
+    /// been shown yet.
+    fn bound(&self) -> u64 {
+        if self.pause.every > 0 { BATCH as u64 } else { self.queue_bytes }
+    }
 }
 
 /// A pause while entries are written, for tests that want to look on.
@@ -79,10 +86,24 @@ impl Pause {
         Pause { each, every }
     }
 
-    fn after(&self, entries: u64) {
-        if self.every > 0 && entries.is_multiple_of(self.every) {
-            std::thread::sleep(self.each);
+    /// Pauses after so many entries in all; `is_over` ends it early.
+    fn after(&self, entries: u64, is_over: impl Fn() -> bool) {
+        if self.every == 0 || !entries.is_multiple_of(self.every) {
+            return;
         }
+        let mut left = self.each;
+        while !left.is_zero() && !is_over() {
+            let nap = left.min(NAP);
+            std::thread::sleep(nap);
+            left -= nap;
+        }
+    }
+
+    /// Pauses once for all, after entries from one count to another.
+    pub fn between(&self, before: u64, after: u64) {
+        let pauses = |entries: u64| entries.checked_div(self.every).unwrap_or(0);
+        let times = pauses(after) - pauses(before);
+        std::thread::sleep(self.each.saturating_mul(u32::try_from(times).unwrap_or(u32::MAX)));
     }
 }
 
@@ -117,7 +138,15 @@ struct Shared {
     /// The snapshot was given up.
     abandoned: AtomicBool,
     entries: AtomicU64,
+    /// Bytes of entries shown so far, as they went into the queue.
+    bytes: AtomicU64,
     result: Mutex<Option<Result<u64, String>>>,
+}
+
+impl Shared {
+    fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Relaxed)
+    }
 }
 
 /// A snapshot being written, for who wants to know how it goes.
@@ -135,6 +164,17 @@ impl Writing {
     pub fn entries(&self) -> u64 {
         self.shared.entries.load(Ordering::Relaxed)
     }
+
+    /// Bytes of the entries shown so far.
+    pub fn bytes(&self) -> u64 {
+        self.shared.bytes.load(Ordering::Relaxed)
+    }
+
+    /// The file is not wanted any more. It is there all the same if it was just being finished;
+    /// the result tells.
+    pub fn give_up(&self) {
+        self.shared.abandoned.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Begins to write. The sink is for [`Keyspace::begin_snapshot`]; dropping it before it was told
@@ -150,9 +190,8 @@ pub fn start(task: Task) -> Result<(Box<dyn Sink>, Writing), String> {
     let collector = Collector {
         sender,
         shared: shared.clone(),
-        bound: task.queue_bytes,
-        writer: Writer::new(false),
-        used: task.used.clone(),
+        bound: task.bound(),
+        encoder: task.form.encoder(false),
         batch: Batch::default(),
         part_of: None,
         is_complete: false,
@@ -182,13 +221,18 @@ struct Batch {
     encoded: Vec<u8>,
 }
 
+impl Batch {
+    fn len(&self) -> usize {
+        self.copies.len() + self.encoded.len()
+    }
+}
+
 /// The loop's end of the queue.
 struct Collector {
     sender: Sender<Message>,
     shared: Arc<Shared>,
     bound: u64,
-    writer: Writer,
-    used: Arc<dyn Fn(u32) -> Use + Send + Sync>,
+    encoder: Encoder,
     batch: Batch,
     /// The rest of a large value, and its database, while parts of it are to come.
     part_of: Option<Vec<u8>>,
@@ -196,6 +240,14 @@ struct Collector {
 }
 
 impl Collector {
+    /// Counts what was shown. Nobody else does, so it need not be one step.
+    fn count(&self, entries: u64, bytes: usize) {
+        for (counter, more) in [(&self.shared.entries, entries), (&self.shared.bytes, bytes as u64)]
+        {
+            counter.store(counter.load(Ordering::Relaxed) + more, Ordering::Relaxed);
+        }
+    }
+
     fn send(&self, message: Message) {
         self.shared.queued.fetch_add(message.len(), Ordering::Relaxed);
         // If the thread has ended, so has the snapshot, as will soon be seen.
@@ -217,28 +269,29 @@ impl Sink for Collector {
             self.send_batch();
             self.batch.db = db;
         }
-        self.shared.entries.fetch_add(1, Ordering::Relaxed);
+        let before = self.batch.len();
         if !self.batch.copies.push(entry) {
-            let used = (self.used)(entry.access());
-            self.writer.entry(&mut self.batch.encoded, &entry, used);
+            self.encoder.entry(&mut self.batch.encoded, entry);
         }
+        self.count(1, self.batch.len() - before);
         // Between two parts of a value there is no place for other entries.
-        if self.part_of.is_none() && self.batch.copies.len() + self.batch.encoded.len() >= BATCH {
+        if self.part_of.is_none() && self.batch.len() >= BATCH {
             self.send_batch();
         }
     }
 
     fn part(&mut self, db: usize, entry: View<'_>, from: Position) -> Option<Position> {
-        let Value::Object(object) = entry.value() else { return None };
         let mut bytes = self.part_of.take().unwrap_or_default();
         if from == 0 {
             self.send_batch();
-            self.shared.entries.fetch_add(1, Ordering::Relaxed);
-            parts::begin(&mut self.writer, &mut bytes, entry, (self.used)(entry.access()));
+            self.count(1, 0);
+            self.encoder.begin(&mut bytes, entry);
             self.send(Message::Batch { db, copies: Copies::default(), encoded: bytes });
             bytes = Vec::new();
         }
-        let next = parts::part(&mut self.writer, &mut bytes, object, from);
+        let before = bytes.len();
+        let next = self.encoder.part(&mut bytes, entry, from);
+        self.count(0, bytes.len() - before);
         if bytes.len() >= BATCH || next.is_none() {
             self.send(Message::Part(std::mem::take(&mut bytes)));
         }
@@ -303,10 +356,10 @@ impl Output {
         if self.out.len() >= WRITE { self.flush() } else { Ok(()) }
     }
 
-    fn finish(&mut self) -> io::Result<u64> {
-        write::end(&mut self.out);
+    fn finish(&mut self, form: &Form) -> io::Result<u64> {
+        form.end(&mut self.out);
         self.flush()?;
-        write::checksum(&mut self.out, self.checksum.unwrap_or(0));
+        form.checksum(&mut self.out, self.checksum.unwrap_or(0));
         self.flush()?;
         self.file.sync_all()?;
         Ok(self.written)
@@ -314,14 +367,15 @@ impl Output {
 }
 
 /// Writes the whole file and makes it what it is for. If that fails, it is removed.
-fn write_file(task: Task, queue: &Receiver<Message>, shared: &Shared) -> Result<u64, String> {
-    let result = match write_entries(&task, queue, shared) {
-        Ok(Some(size)) => Ok(size),
-        Ok(None) => Err("it was given up".to_string()),
+fn write_file(mut task: Task, queue: &Receiver<Message>, shared: &Shared) -> Result<u64, String> {
+    let written = write_entries(&mut task, queue, shared);
+    let result = match written {
+        Ok(Some(size)) if !shared.is_abandoned() => Ok(size),
+        Ok(_) => Err("it was given up".to_string()),
         Err(e) => Err(reason(&e)),
     };
-    let (files, temporary) = (task.files.clone(), task.temporary.clone());
-    let result = result.and_then(|size| (task.finish)().map(|()| size));
+    let Task { files, temporary, finish, .. } = task;
+    let result = result.and_then(|size| finish().map(|()| size));
     if result.is_err() {
         // That it cannot be removed is no worse than what went wrong before.
         let _ = files.remove(&temporary);
@@ -331,47 +385,42 @@ fn write_file(task: Task, queue: &Receiver<Message>, shared: &Shared) -> Result<
 
 /// None if the snapshot was given up.
 fn write_entries(
-    task: &Task,
+    task: &mut Task,
     queue: &Receiver<Message>,
     shared: &Shared,
 ) -> io::Result<Option<u64>> {
+    let (bound, form) = (task.bound(), &mut task.form);
     let file = task.files.open(&task.temporary, Open::Truncate)?;
-    let checksum = task.checksum.then_some(0);
+    let checksum = form.has_checksum().then_some(0);
     let mut output = Output { file, out: Vec::new(), written: 0, synced: 0, checksum };
-    let mut writer = Writer::new(task.compress);
-    write::header(&mut output.out, task.version);
-    task.aux.iter().for_each(|(name, value)| writer.aux(&mut output.out, name, value));
+    let mut encoder = form.encoder(true);
+    form.begin(&mut output.out);
     let (mut selected, mut written) = (None, 0);
-    let mut sizes = task.sizes.clone();
     loop {
         let Ok(message) = queue.recv() else { return Ok(None) };
         let len = message.len();
         match message {
             Message::Batch { db, copies, encoded } => {
                 if selected.replace(db) != Some(db) {
-                    write::select(&mut output.out, db);
-                    if let Some((keys @ 1.., expiring)) = sizes.get_mut(db).map(std::mem::take) {
-                        write::resize(&mut output.out, keys, expiring);
-                    }
+                    form.select(&mut output.out, db);
                 }
                 for entry in copies.iter() {
-                    if shared.abandoned.load(Ordering::Relaxed) {
+                    if shared.is_abandoned() {
                         return Ok(None);
                     }
-                    let used = (task.used)(entry.access());
-                    writer.entry(&mut output.out, &entry, used);
+                    encoder.entry(&mut output.out, entry);
                     output.flush_if_much()?;
                     written += 1;
-                    task.pause.after(written);
+                    task.pause.after(written, || shared.is_abandoned());
                 }
                 output.out.extend_from_slice(&encoded);
             }
             Message::Part(bytes) => output.out.extend_from_slice(&bytes),
-            Message::Complete => return output.finish().map(Some),
+            Message::Complete => return output.finish(form).map(Some),
         }
         output.flush_if_much()?;
         let left = shared.queued.fetch_sub(len, Ordering::SeqCst) - len;
-        if left <= task.queue_bytes / 2 && shared.waits.swap(false, Ordering::SeqCst) {
+        if left <= bound / 2 && shared.waits.swap(false, Ordering::SeqCst) {
             (task.waker)();
         }
     }

@@ -1,5 +1,6 @@
 //! The protocol: bytes to arguments, replies to bytes. Must not know commands, clients or sockets.
 
+pub mod command;
 pub mod parse;
 pub mod read;
 pub mod reply;

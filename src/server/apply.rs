@@ -2,7 +2,7 @@
 //! machine at the start. Directives that are looked at wherever they matter need nothing here.
 
 use super::config::{Changed, Config, MaxmemoryPolicy, SetError, Support, TABLE};
-use super::{Server, log as server_log, logging, login, notify, process, snapshot};
+use super::{Server, logging, login, notify, process, snapshot};
 use crate::store::Keyspace;
 use crate::store::access::Lfu;
 use log::{info, warn};
@@ -90,21 +90,16 @@ pub fn lfu(config: &Config) -> Option<Lfu> {
 }
 
 fn turn_log_on_or_off(server: &mut Server, keys: &mut Keyspace) -> Result<(), String> {
-    let Some(former) = &server.log_options else { return Ok(()) };
-    if !server.config.appendonly {
-        return server.log.shutdown();
-    }
-    if server.log.is_open() {
+    if server.log_options.is_none() {
+        // The server has not started yet.
         return Ok(());
     }
-    // As it is configured by now, and not when the server started.
-    let (files, waker) = (former.files.clone(), former.waker.clone());
-    let options = server_log::options(&server.config, files, waker, server.clock.clone());
-    let manifest = snapshot::write_base(server, keys, &options)?;
-    server.effects.forget_selection();
-    server.log.start(&options, manifest)?;
-    server.log_options = Some(options);
-    Ok(())
+    let is_on = server.log.is_open() || server.snapshots.wants_base;
+    match server.config.appendonly {
+        true if is_on => Ok(()),
+        true => snapshot::turn_log_on(server, keys),
+        false => snapshot::turn_log_off(server, keys),
+    }
 }
 
 fn files_for(clients: u32) -> u64 {

@@ -2,8 +2,7 @@
 //! changes happened.
 
 use super::ctx::Propagation;
-use crate::base::number::push_i64;
-use crate::resp::Args;
+use crate::resp::{Args, command};
 use crate::store::Keyspace;
 use crate::store::db::Expired;
 
@@ -88,12 +87,10 @@ impl Effects {
     pub fn record_expired(&mut self, log: &mut Vec<u8>, keys: &mut Keyspace) {
         for Expired { db, key, fields } in keys.expired_untold.drain(..) {
             self.begin(log, db);
-            log.push(b'*');
-            push_i64(log, 2 + fields.len() as i64);
-            log.extend_from_slice(b"\r\n");
-            write_bulk(log, if fields.is_empty() { b"DEL" } else { b"HDEL" });
-            write_bulk(log, &key);
-            fields.iter().for_each(|field| write_bulk(log, field));
+            command::begin(log, 2 + fields.len());
+            command::arg(log, if fields.is_empty() { b"DEL" } else { b"HDEL" });
+            command::arg(log, &key);
+            fields.iter().for_each(|field| command::arg(log, field));
         }
     }
 
@@ -109,26 +106,15 @@ impl Effects {
     fn select(&mut self, log: &mut Vec<u8>, db: usize) {
         if self.selected != Some(db) {
             self.selected = Some(db);
-            let mut index = itoa::Buffer::new();
             log.extend_from_slice(b"*2\r\n$6\r\nSELECT\r\n");
-            write_bulk(log, index.format(db).as_bytes());
+            command::number(log, db);
         }
     }
 }
 
 fn write_command(log: &mut Vec<u8>, args: Args<'_>) {
-    log.push(b'*');
-    push_i64(log, args.len() as i64);
-    log.extend_from_slice(b"\r\n");
-    args.iter().for_each(|arg| write_bulk(log, arg));
-}
-
-fn write_bulk(log: &mut Vec<u8>, bytes: &[u8]) {
-    log.push(b'$');
-    push_i64(log, bytes.len() as i64);
-    log.extend_from_slice(b"\r\n");
-    log.extend_from_slice(bytes);
-    log.extend_from_slice(b"\r\n");
+    command::begin(log, args.len());
+    args.iter().for_each(|arg| command::arg(log, arg));
 }
 
 #[cfg(test)]

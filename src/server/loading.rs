@@ -10,6 +10,7 @@ use super::{Server, gate, login};
 use crate::persist::aof::{Loader, Run, Step};
 use crate::persist::files::{FileReader, Files, Open, reason};
 use crate::persist::rdb;
+use crate::persist::snapshot::Pause;
 use crate::resp::parse::OwnedArgs;
 use crate::resp::{Args, Reply};
 use crate::store::Keyspace;
@@ -51,7 +52,7 @@ impl RdbFile {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => {
                 let path = path.display();
-                return Err(format!("Fatal error: can't open {path}: {}", reason(&e)));
+                return Err(format!("Fatal error loading the DB, {path}: {}", reason(&e)));
             }
         };
         let len = file.len().map_err(|e| reason(&e))?;
@@ -66,6 +67,14 @@ fn failed(path: &Path, e: &rdb::Error) -> String {
 }
 
 impl Source {
+    /// Keys and commands loaded so far.
+    fn count(&self) -> u64 {
+        match self {
+            Source::Aof(loader) => loader.progress().keys + loader.progress().commands,
+            Source::Rdb(file) => file.loader.loaded().keys,
+        }
+    }
+
     /// Bytes there are, and bytes done with.
     fn progress(&self) -> (u64, u64) {
         match self {
@@ -125,14 +134,17 @@ impl Loading {
     /// Lines for the log.
     pub fn step(&mut self, server: &mut Server, keys: &mut Keyspace) -> Result<bool, String> {
         let Loading { source, client_key, commands, .. } = self;
+        let count = source.count();
         let more = match source {
             Source::Aof(loader) => {
+                let slice = SLICE.min(server.config.loading_process_events_interval_bytes);
                 let mut executor = Executor { server, client_key: *client_key, commands };
-                let step = loader.step_in_groups(SLICE, keys, &mut executor);
+                let step = loader.step_in_groups(slice, keys, &mut executor);
                 step.map_err(|e| e.to_string())? == Step::More
             }
             Source::Rdb(file) => file.loader.step(keys).map_err(|e| failed(&file.path, &e))?,
         };
+        Pause::new(server.config.key_load_delay).between(count, self.source.count());
         let (began_ms, (total, loaded)) = (self.began_ms, self.source.progress());
         server.loading = Some(LoadingInfo { began_ms, total, loaded });
         self.report(keys.now_ms);

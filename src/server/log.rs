@@ -5,6 +5,7 @@ use super::config::{AppendFsync, Config};
 use super::ctx::{Ctx, Propagation};
 use super::error::Error;
 use super::loading::{self, Source};
+use super::snapshot;
 use crate::base::clock::Clock;
 use crate::persist::aof::{Aof, Delays, Fsync, Loader, Manifest, Numbers, Options, Rewrite, Waker};
 use crate::persist::files::{Files, RealFiles};
@@ -45,7 +46,8 @@ pub fn options(config: &Config, files: Arc<dyn Files>, waker: Waker, clock: Cloc
 /// behind a base tell when they went away.
 pub fn rdb_options(config: &Config) -> rdb::Options {
     let (limits, checks_sum) = (config.value_limits(), config.rdbchecksum);
-    rdb::Options { limits, checks_sum, leaves_out_expired: None }
+    let slice = Some(config.loading_process_events_interval_bytes);
+    rdb::Options { limits, checks_sum, slice, ..rdb::Options::default() }
 }
 
 /// The machine's own file system.
@@ -71,6 +73,18 @@ impl Log {
         self.aof = Some(Aof::start(options, manifest)?);
         self.error = None;
         Ok(())
+    }
+
+    /// See [`Aof::start_without_base`].
+    pub fn start_without_base(&mut self, options: &Options, found: Manifest) -> Result<(), String> {
+        self.aof = Some(Aof::start_without_base(options, found)?);
+        self.error = None;
+        Ok(())
+    }
+
+    /// See [`Aof::lacks_base`].
+    pub fn lacks_base(&self) -> bool {
+        self.aof.as_ref().is_some_and(Aof::lacks_base)
     }
 
     /// See [`Aof::prepare_incr`].
@@ -214,6 +228,9 @@ pub fn reload(ctx: &mut Ctx) -> Result<(), Error> {
         log::warn!("DEBUG LOADAOF: {reason}");
         Error::Static("ERR Error trying to load the AOF files, check server logs.")
     };
+    if ctx.server.snapshots.wants_base {
+        snapshot::finish_base(ctx.server, ctx.keys).map_err(|reason| failed(&reason))?;
+    }
     let manifest = ctx.server.log.flush_all_now().map_err(|reason| failed(&reason))?;
     let Some(options) = &ctx.server.log_options else {
         return Err(failed("the server has not started"));

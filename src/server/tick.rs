@@ -838,7 +838,7 @@ impl EventLoop {
         // The disk may hang for as long as it likes, but then a signal still ends the process.
         self.insist.store(true, Ordering::Relaxed);
         warn!("User requested shutdown...");
-        if !self.save_at_end(shutdown) {
+        if !self.base_allows_end(shutdown) || !self.save_at_end(shutdown) {
             return self.call_shutdown_off(shutdown);
         }
         if self.instance.server.log.is_open() {
@@ -858,11 +858,29 @@ impl EventLoop {
         self.stopping = true;
     }
 
+    /// An append-only file that was turned on and has no base yet is worth nothing: a signal waits
+    /// for it, as nobody can answer to that.
+    fn base_allows_end(&mut self, shutdown: Shutdown) -> bool {
+        let Instance { server, keys } = &mut self.instance;
+        if !server.snapshots.wants_base {
+            return true;
+        }
+        if shutdown.force {
+            warn!("Writing initial AOF. Exiting anyway.");
+            return true;
+        }
+        if shutdown.client_key.is_some() {
+            warn!("Writing initial AOF, can't exit");
+            return false;
+        }
+        snapshot::finish_base(server, keys).is_ok()
+    }
+
     /// Saves what a shutdown is to save; false if that failed and the server must go on.
     fn save_at_end(&mut self, shutdown: Shutdown) -> bool {
         let Instance { server, keys } = &mut self.instance;
+        snapshot::give_up(server, keys);
         if !shutdown.save.unwrap_or(!server.config.save.is_empty()) {
-            snapshot::abort(server, keys);
             return true;
         }
         info!("Saving the final RDB snapshot before exiting.");

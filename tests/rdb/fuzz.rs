@@ -140,7 +140,8 @@ fn same_contents(read: &Contents, written: &Contents) -> bool {
 fn try_file(bytes: &[u8]) -> bool {
     let mut keys = Keyspace::new(4, 1, NOW_MS);
     keys.set_now(NOW_MS);
-    let options = Options { limits: LIMITS, checks_sum: false, leaves_out_expired: Some(NOW_MS) };
+    let options =
+        Options { limits: LIMITS, leaves_out_expired: Some(NOW_MS), ..Options::default() };
     let Ok(mut loader) = Loader::new(bytes, options) else { return false };
     let result = loop {
         match loader.step(&mut keys, 1000) {

@@ -276,7 +276,7 @@ pub fn fill(seed: u64, count: u64) -> Keyspace {
 }
 
 fn options(leaves_out_expired: Option<i64>) -> Options {
-    Options { limits: LIMITS, checks_sum: true, leaves_out_expired }
+    Options { limits: LIMITS, checks_sum: true, leaves_out_expired, ..Options::default() }
 }
 
 fn load(bytes: &[u8], options: Options) -> (Keyspace, goredis::persist::rdb::Loaded) {

@@ -51,6 +51,8 @@ pub struct Aof {
     next_incr: Option<Receiver<Result<(Manifest, Place), String>>>,
     /// What a rewrite has made of the AOF, once it is done.
     new_base: Option<Receiver<(Manifest, u64)>>,
+    /// The data at the start are in no file yet: the manifest must not be written.
+    lacks_base: bool,
     /// Bytes on disk: of the base, and of all files as they were at the offset `sized_at`.
     base_size: u64,
     start_size: u64,
@@ -85,9 +87,29 @@ impl Aof {
     pub fn start(options: &Options, manifest: Manifest) -> Result<Aof, String> {
         let mut manifest = manifest;
         let dir = options.aof_dir();
-        let files = &*options.files;
         let place = prepare(options, &dir, &mut manifest)?;
         delete_history(options, &dir, &mut manifest);
+        Aof::open(options, manifest, place, false)
+    }
+
+    /// Begins an AOF for data that are not in the files there are (`found`): those give way when a
+    /// [`Rewrite`] has made a base of the data. Until then the manifest on disk is theirs, and what
+    /// is appended does not count. The error is a line to log.
+    pub fn start_without_base(options: &Options, found: Manifest) -> Result<Aof, String> {
+        let mut manifest = found;
+        manifest.retire();
+        options.make_dir()?;
+        let place = add_incr(options, &mut manifest)?;
+        Aof::open(options, manifest, place, true)
+    }
+
+    fn open(
+        options: &Options,
+        manifest: Manifest,
+        place: Place,
+        lacks_base: bool,
+    ) -> Result<Aof, String> {
+        let (dir, files) = (options.aof_dir(), &*options.files);
         let sizes: Result<Vec<u64>, String> =
             manifest.to_load().map(|entry| size_of(files, &dir, entry)).collect();
         let start_size = sizes?.iter().sum();
@@ -116,6 +138,7 @@ impl Aof {
             options: options.clone(),
             next_incr: None,
             new_base: None,
+            lacks_base,
             base_size,
             start_size,
             sized_at: 0,
@@ -298,7 +321,20 @@ impl Aof {
         {
             warn!("Can't sync the AOF ring: {}", reason(&e));
         }
+        self.remove_if_worthless();
         Ok(())
+    }
+
+    /// Increments without a base are of no use to anybody.
+    fn remove_if_worthless(&mut self) {
+        if !std::mem::take(&mut self.lacks_base) {
+            return;
+        }
+        let dir = self.options.aof_dir();
+        for incr in self.manifest.incrs.drain(..) {
+            // A start does not look at what is left; the next rewrite takes the name again.
+            let _ = self.options.files.remove(&Manifest::path(&dir, &incr));
+        }
     }
 
     fn stop_threads(&mut self) {
@@ -321,10 +357,10 @@ impl Aof {
             return Ok(());
         }
         let options = self.options.clone();
-        let mut manifest = self.manifest.clone();
+        let (mut manifest, lacks_base) = (self.manifest.clone(), self.lacks_base);
         let (sender, receiver) = mpsc::channel();
         let make = move || {
-            let made = prepare_next_incr(&options, &mut manifest);
+            let made = prepare_next_incr(&options, &mut manifest, !lacks_base);
             // Nobody listens any more if the AOF has been turned off meanwhile.
             let _ = sender.send(made.map(|place| (manifest, place)));
             (options.waker)();
@@ -380,10 +416,16 @@ impl Aof {
         let Some(new_base) = self.new_base.take() else { return };
         if let Ok((manifest, size)) = new_base.try_recv() {
             self.manifest = manifest;
+            self.lacks_base = false;
             self.base_size = size;
             self.start_size = size;
             self.sized_at = self.switched_at;
         }
+    }
+
+    /// Whether a base is still to be made: see [`Aof::start_without_base`].
+    pub fn lacks_base(&self) -> bool {
+        self.lacks_base
     }
 
     /// The files the AOF is made of at this moment.
@@ -461,15 +503,26 @@ fn prepare(options: &Options, dir: &Path, manifest: &mut Manifest) -> Result<Pla
 }
 
 /// Makes the file of a further increment, and adds it to the manifest.
-fn prepare_next_incr(options: &Options, manifest: &mut Manifest) -> Result<Place, String> {
-    let dir = options.aof_dir();
+fn prepare_next_incr(
+    options: &Options,
+    manifest: &mut Manifest,
+    writes: bool,
+) -> Result<Place, String> {
+    let place = add_incr(options, manifest)?;
+    if writes {
+        manifest
+            .write(&*options.files, &options.aof_dir(), &options.filename)
+            .map_err(|e| format!("Can't write the AOF manifest: {}", reason(&e)))?;
+    }
+    Ok(place)
+}
+
+fn add_incr(options: &Options, manifest: &mut Manifest) -> Result<Place, String> {
     let incr = manifest.add_incr(&options.filename);
     let name = incr.name.to_string_lossy().into_owned();
-    let place = open_incr(&*options.files, &Manifest::path(&dir, incr), incr.seq, true)
+    let path = Manifest::path(&options.aof_dir(), incr);
+    let place = open_incr(&*options.files, &path, incr.seq, true)
         .map_err(|e| format!("Can't open the append-only file {name}: {}", reason(&e)))?;
-    manifest
-        .write(&*options.files, &dir, &options.filename)
-        .map_err(|e| format!("Can't write the AOF manifest: {}", reason(&e)))?;
     info!("Creating AOF incr file {name} on background rewrite");
     Ok(place)
 }

@@ -57,6 +57,8 @@ pub struct Progress {
     /// Bytes of all files.
     pub total: u64,
     pub loaded: u64,
+    /// From a part in RDB format.
+    pub keys: u64,
     pub commands: u64,
 }
 
@@ -285,7 +287,9 @@ impl Loader {
         keys: &mut Keyspace,
     ) -> Result<Part, LoadError> {
         let Some(mut loader) = current.rdb.take() else { return Ok(Part::Some) };
+        let before = loader.loaded().keys;
         let more = loader.step(keys).map_err(|e| bad_base(current, &e))?;
+        self.progress.keys += loader.loaded().keys - before;
         let loaded = loader.offset() - current.offset;
         self.progress.loaded += loaded;
         current.offset = loader.offset();

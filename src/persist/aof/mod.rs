@@ -24,6 +24,7 @@ use crate::persist::rdb;
 
 mod buffer;
 mod cut;
+pub mod encode;
 mod format;
 mod load;
 mod log;

@@ -39,11 +39,11 @@ impl Rewrite {
     }
 
     /// The temporary file is complete and durable: makes it the base, and removes what it
-    /// replaces. Waits for the disk.
+    /// replaces. `is_rdb`: it is in RDB format, and not made of commands. Waits for the disk.
     ///
     /// # Errors
     /// As text; then all is as before.
-    pub fn finish(self) -> Result<(), String> {
+    pub fn finish(self, is_rdb: bool) -> Result<(), String> {
         let Rewrite { ref options, .. } = self;
         let (files, dir) = (&*options.files, options.aof_dir());
         if let Some(log) = &self.log {
@@ -53,7 +53,8 @@ impl Rewrite {
         }
         let mut manifest = self.manifest.clone();
         manifest.keep_last_incr();
-        let path = Manifest::path(&dir, manifest.add_base(&options.filename, "rdb"));
+        let suffix = if is_rdb { "rdb" } else { "aof" };
+        let path = Manifest::path(&dir, manifest.add_base(&options.filename, suffix));
         let made = files.rename(&self.temporary(), &path).and_then(|()| {
             files.sync_dir(&dir)?;
             let size = files.metadata(&path)?.len;

@@ -26,6 +26,8 @@ pub struct Batch {
     hashes: Vec<u64>,
     /// Keys and inline values, each behind the one before.
     bytes: Vec<u8>,
+    /// Keys that are there already give way.
+    replaces: bool,
     /// How many keys a database is said to have.
     sizes: Vec<(usize, u64)>,
     /// Bytes of the file up to the batch's end.
@@ -123,6 +125,9 @@ impl Batch {
                 PreparedValue::Object(object) => NewValue::Object(object),
             };
             keys.select(entry.db);
+            if self.replaces {
+                keys.remove(key);
+            }
             let access = keys.access.restored(entry.idle_s, entry.frequency);
             let db::Entry::Vacant(place) = keys.entry_hashed(self.hashes[nth], key) else {
                 let (key, db) = (String::from_utf8_lossy(key), entry.db);
@@ -179,6 +184,7 @@ impl<R: Read> Decoder<R> {
         databases: usize,
     ) -> bool {
         batch.clear();
+        batch.replaces = self.options.replaces;
         let goal = self.offset().saturating_add(max_bytes);
         batch.end = loop {
             if self.offset() >= goal {

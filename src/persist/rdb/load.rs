@@ -6,8 +6,8 @@ use crate::persist::ahead::{Ahead, Next, is_worth_a_thread};
 use crate::store::Keyspace;
 use std::io::Read;
 
-/// Bytes of the file that another thread takes apart for one slice: about a millisecond's work for
-/// who puts them in.
+/// Bytes of the file that another thread takes apart for one slice at most: about a millisecond's
+/// work for who puts them in.
 const PIECE: u64 = 256 << 10;
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -18,6 +18,10 @@ pub struct Options {
     /// Keys that expired before this time, in milliseconds since 1970, are left out: not where
     /// commands follow that tell when keys went away.
     pub leaves_out_expired: Option<i64>,
+    /// A key that is there already gives way to the file's; otherwise that is an error.
+    pub replaces: bool,
+    /// No more bytes of the file than this are loaded in one go, if that is said.
+    pub slice: Option<u64>,
 }
 
 /// What was in the file.
@@ -102,6 +106,7 @@ pub struct AheadLoader<R> {
     /// What has not begun yet.
     decoder: Option<Decoder<R>>,
     batches: Option<Ahead<Batch>>,
+    piece: u64,
     len: u64,
     offset: u64,
     loaded: Loaded,
@@ -112,7 +117,8 @@ impl<R: Read + Send + 'static> AheadLoader<R> {
     pub fn new(source: R, options: Options, len: u64) -> Result<AheadLoader<R>, Error> {
         let decoder = Decoder::new(source, options)?;
         let (offset, loaded) = (decoder.offset(), Loaded::default());
-        Ok(AheadLoader { decoder: Some(decoder), batches: None, len, offset, loaded })
+        let piece = options.slice.map_or(PIECE, |slice| slice.min(PIECE));
+        Ok(AheadLoader { decoder: Some(decoder), batches: None, piece, len, offset, loaded })
     }
 
     /// Loads the next piece, if that is there; false when all is loaded. The selected database
@@ -139,7 +145,8 @@ impl<R: Read + Send + 'static> AheadLoader<R> {
 
     fn begin(&self, mut decoder: Decoder<R>, keys: &Keyspace) -> Result<Ahead<Batch>, Error> {
         let (seed, databases) = (keys.seed().clone(), keys.databases());
-        let fill = move |batch: &mut Batch| decoder.fill(batch, PIECE, &seed, databases);
+        let piece = self.piece;
+        let fill = move |batch: &mut Batch| decoder.fill(batch, piece, &seed, databases);
         Ahead::new(is_worth_a_thread(self.len, PIECE), fill)
             .map_err(|e| self.error(format!("no thread can be started: {e}")))
     }

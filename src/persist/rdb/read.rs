@@ -185,7 +185,7 @@ impl<R: Read> Reader<R> {
         let computed = self.input.checksum();
         let stored = u64::from_le_bytes(self.input.array()?);
         if self.checks_sum && stored != 0 && stored != computed {
-            let what = format!("the checksum is {stored:016x}, but should be {computed:016x}");
+            let what = format!("RDB CRC error: it is {stored:016x}, but should be {computed:016x}");
             return self.input.fail(Problem::Damaged(what.into()));
         }
         Ok(())

@@ -352,7 +352,7 @@ group "Append-only file";
     /// refuse.
     "aof-load-truncated" => aof_load_truncated: bool = true, Kind::YesNo, RUN;
     /// Write the base of the log in RDB format, which loads faster than commands.
-    "aof-use-rdb-preamble" => aof_use_rdb_preamble: bool = true, Kind::YesNo, RUN.no_effect();
+    "aof-use-rdb-preamble" => aof_use_rdb_preamble: bool = true, Kind::YesNo, RUN;
     /// Note the time in the log, so that it can be cut back to a moment.
     "aof-timestamp-enabled" => aof_timestamp_enabled: bool = false, Kind::YesNo, RUN.no_effect();
     /// Growth since the last rewrite, in percent, at which the log is rewritten; 0 for never.
@@ -408,10 +408,10 @@ group "Snapshots";
     /// Microseconds to wait after each key loaded, for tests; a negative number -n waits one
     /// microsecond every n keys.
     "key-load-delay" => key_load_delay: i32 = 0, number(i32::MIN as i128, INT),
-        RUN.hidden().no_effect();
-    /// Bytes loaded between two looks at the clients.
+        RUN.hidden();
+    /// Bytes loaded between two looks at the clients, at most.
     "loading-process-events-interval-bytes" => loading_process_events_interval_bytes: u64 = 2 * MB,
-        number(1024, INT), RUN.hidden().no_effect();
+        number(1024, INT), RUN.hidden();
 
 group "Memory";
     /// Memory the data may take; 0 is no limit.

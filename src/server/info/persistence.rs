@@ -9,11 +9,14 @@ pub fn write(lines: &mut Lines, source: Source<'_>) {
     let (log, snapshots) = (server.log.numbers(), &server.snapshots);
     lines.flag("loading", server.loading.is_some());
     lines.flag("async_loading", false);
-    lines.field("current_cow_peak", 0);
-    lines.field("current_cow_size", 0);
-    lines.field("current_cow_size_age", 0);
-    lines.field("current_fork_perc", "0.00");
+    let copied = snapshots.copied();
     let (processed, total) = snapshots.progress().unwrap_or_default();
+    let percent = processed as f64 * 100.0 / total.max(1) as f64;
+    // It only grows, and is known at any time.
+    lines.field("current_cow_peak", copied);
+    lines.field("current_cow_size", copied);
+    lines.field("current_cow_size_age", 0);
+    lines.field("current_fork_perc", format_args!("{percent:.2}"));
     lines.field("current_save_keys_processed", processed);
     lines.field("current_save_keys_total", total);
     lines.field("rdb_changes_since_last_save", keys.dirty - server.saved_dirty);
@@ -28,7 +31,7 @@ pub fn write(lines: &mut Lines, source: Source<'_>) {
     lines.field("rdb_last_bgsave_time_sec", snapshots.saves.last_took_s);
     lines.field("rdb_current_bgsave_time_sec", took_s(Purpose::Save));
     lines.field("rdb_saves", snapshots.saves.completed);
-    lines.field("rdb_last_cow_size", 0);
+    lines.field("rdb_last_cow_size", snapshots.saves.last_copied);
     lines.field("rdb_last_load_keys_expired", snapshots.last_load.expired);
     lines.field("rdb_last_load_keys_loaded", snapshots.last_load.keys);
     lines.flag("aof_enabled", server.config.appendonly);
@@ -41,7 +44,7 @@ pub fn write(lines: &mut Lines, source: Source<'_>) {
     lines.field("aof_rewrites", snapshots.rewrites.completed);
     lines.field("aof_rewrites_consecutive_failures", snapshots.rewrites.failures);
     lines.status("aof_last_write_status", log.as_ref().is_none_or(|log| log.last_write_ok));
-    lines.field("aof_last_cow_size", 0);
+    lines.field("aof_last_cow_size", snapshots.rewrites.last_copied);
     lines.flag("module_fork_in_progress", false);
     lines.field("module_fork_last_cow_size", 0);
     if let Some(log) = log {
