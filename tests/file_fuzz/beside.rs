@@ -1,0 +1,1 @@
+//! RESTORE beside redis-server.
