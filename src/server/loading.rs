@@ -211,10 +211,10 @@ fn run_one(
     let Some(entry) = own.or_else(|| server.commands.find(args.get(0))) else {
         return Err(format!("Unknown command '{}'", String::from_utf8_lossy(args.get(0))));
     };
-    if let Ok(entry) = gate::resolve(entry, args)
-        && !belongs_into_files(entry)
-    {
-        return Err(format!("The command '{}' does not belong into a file,", entry.full_name));
+    // A subcommand's own row says whether it writes. What cannot be resolved fails below.
+    let resolved = gate::resolve(entry, args).unwrap_or(entry);
+    if !belongs_into_files(resolved) {
+        return Err(format!("The command '{}' does not belong into a file,", resolved.full_name));
     }
     let request = Request { args, entry: Some(entry), verbatim: None };
     execute(server, keys, Origin::File, client_key, request, out);
@@ -224,14 +224,14 @@ fn run_one(
     out.truncate(0);
     if no_memory {
         // Whether that is damage or a file of a larger machine: without it the data are not whole.
-        let name = entry.full_name.to_uppercase();
+        let name = resolved.full_name.to_uppercase();
         return Err(format!("There is no memory for what {name} asks for,"));
     }
-    if is_error && !entry.command.has(flag::WRITE) {
+    if is_error && !resolved.command.has(flag::WRITE) {
         // A SELECT: what follows would overwrite keys of the database selected before.
         let last = String::from_utf8_lossy(args.get(args.len() - 1)).into_owned();
         let databases = server.config.databases;
-        return Err(match &entry.full_name[..] {
+        return Err(match &resolved.full_name[..] {
             "select" => format!("No database {last}: 'databases' is {databases}"),
             name => format!("The command '{name}' fails"),
         });

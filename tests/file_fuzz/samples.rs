@@ -9,6 +9,7 @@ use goredis::persist::aof::Loader;
 use goredis::persist::files::RealFiles;
 use goredis::persist::rdb::save::{self, save};
 use goredis::persist::rdb::write::Use;
+use goredis::server::loading::{Source, load_now};
 use goredis::server::{Instance, log as server_log};
 
 use super::case::{Case, Kind, PAYLOAD, RDB, seal};
@@ -114,10 +115,12 @@ fn our_log(seed: u64, base: Option<&[u8]>, fuzzer: &mut Fuzzer) -> Case {
     config.appendonly = true;
     config.aof_ring_size = 64 << 10;
     let mut run = Run::new(config);
-    let Instance { server, .. } = &mut run.instance;
+    let Instance { server, keys } = &mut run.instance;
     let files = Arc::new(RealFiles);
     let clock = Clock::manual(trial::NOW_MS);
     let options = server_log::options(&server.config, files, Arc::new(|| ()), clock);
+    let loader = Loader::open(&options).unwrap();
+    load_now(server, keys, Source::Aof(Box::new(loader))).unwrap();
     let manifest = Loader::open(&options).unwrap().finish();
     server.log.start(&options, manifest).unwrap();
     for _ in 0..8 {
