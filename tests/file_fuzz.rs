@@ -21,6 +21,8 @@ mod binary;
 mod case;
 #[path = "file_fuzz/damage.rs"]
 mod damage;
+#[path = "file_fuzz/findings.rs"]
+mod findings;
 #[path = "file_fuzz/grammar.rs"]
 #[allow(dead_code)]
 mod fuzz;

@@ -13,7 +13,9 @@ fn one<'a, T>(rng: &mut Rng, of: &'a [T]) -> &'a T {
 /// Damages one or two files of a case; `other` is another case of its kind, which pieces may come
 /// from. In most cases the checksums are made right, so that what is behind them is reached.
 pub fn damage(rng: &mut Rng, case: &mut Case, other: &Case) {
-    for _ in 0..1 + rng.index(2) {
+    // Half of the cases have a single wound, which more of them survive.
+    let (files, wounds) = if rng.index(2) == 0 { (1, 1) } else { (2, 3) };
+    for _ in 0..1 + rng.index(files) {
         if case.files.is_empty() {
             return;
         }
@@ -22,7 +24,7 @@ pub fn damage(rng: &mut Rng, case: &mut Case, other: &Case) {
         let form = form(name);
         let donor = other.files.iter().find(|(name, _)| self::form(name) == form);
         let donor = donor.map_or(&[][..], |(_, bytes)| &bytes[..]);
-        for _ in 0..1 + rng.index(3) {
+        for _ in 0..1 + rng.index(wounds) {
             damage_bytes(rng, form, bytes, donor);
         }
         if rng.index(8) > 0 {
