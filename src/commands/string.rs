@@ -4,7 +4,7 @@ use super::expiration::{self, Expiration, deadline};
 use crate::server::command::{Begin, Command, Find, Group, Keys, READ_KEY, flag::*};
 use crate::server::ctx::{Ctx, Origin};
 use crate::server::error::Error;
-use crate::server::keys;
+use crate::server::{keys, process};
 use crate::store::NewValue;
 use crate::store::db::{Entry, Expiry};
 use crate::store::event::class;
@@ -343,6 +343,31 @@ fn check_length(len: usize, more: usize, limit: u64) -> Result<(), Error> {
     if len as u64 + more as u64 > limit { Err(TOO_LONG) } else { Ok(()) }
 }
 
+/// Strings that grow by less are not asked whether there is memory for them. Bytes.
+const PROBED_GROWTH: u64 = 32 << 20;
+
+/// Refuses to have a string grow to a length for which there is no memory, as far as the system
+/// tells: a few bytes of a command, which may come from a damaged file, can ask for any length, and
+/// an allocation that fails is the end of the process.
+pub(super) fn check_memory(ctx: &mut Ctx, key: &[u8], len: u64) -> Result<(), Error> {
+    if len < PROBED_GROWTH { Ok(()) } else { probe_memory(ctx, key, len) }
+}
+
+#[cold]
+fn probe_memory(ctx: &mut Ctx, key: &[u8], len: u64) -> Result<(), Error> {
+    const NO_MEMORY: Error = Error::Static("OOM there is no memory for a string of that length");
+    let old = ctx.keys.peek(key).and_then(|view| Str::of(view.value()).map(|string| string.len()));
+    if len < PROBED_GROWTH + old.unwrap_or(0) as u64 {
+        return Ok(());
+    }
+    // Where the system promises what it does not have, that tells nothing.
+    let machine = process::total_memory();
+    let fits = machine == 0 || len <= machine;
+    let len = usize::try_from(len).map_err(|_| NO_MEMORY)?;
+    let reserved = fits && Vec::<u8>::new().try_reserve_exact(len).is_ok();
+    if reserved { Ok(()) } else { Err(NO_MEMORY) }
+}
+
 fn get(ctx: &mut Ctx) -> Result<(), Error> {
     reply_value(ctx).map(drop)
 }
@@ -568,6 +593,10 @@ fn setrange(ctx: &mut Ctx) -> Result<(), Error> {
         .map_err(|_| Error::Static("ERR offset is out of range"))?;
     let (key, value) = (ctx.arg(1), ctx.arg(3));
     let limit = length_limit(ctx);
+    let end = offset as u64 + value.len() as u64;
+    if end <= limit && !value.is_empty() {
+        check_memory(ctx, key, end)?;
+    }
     let len = match ctx.keys.entry(key) {
         Entry::Occupied(mut edit) => {
             let len = Str::of(edit.value()).ok_or(Error::WRONG_TYPE)?.len();

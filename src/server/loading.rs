@@ -261,19 +261,41 @@ impl Executor<'_> {
         let Some(entry) = entry else {
             return Err(format!("Unknown command '{}'", String::from_utf8_lossy(args.get(0))));
         };
+        // A subcommand's own row says whether it writes. What cannot be resolved fails below.
+        let resolved = gate::resolve(entry, args).unwrap_or(entry);
+        if !belongs_into_files(resolved) {
+            let name = &resolved.full_name;
+            return Err(format!("The command '{name}' does not belong into a file,"));
+        }
         let Executor { server, client_key, commands: Commands { out, .. } } = self;
         let request = Request { args, entry: Some(entry), verbatim: None };
         execute(server, keys, Origin::File, *client_key, request, out);
         let is_error = out.as_bytes().starts_with(b"-");
+        let no_memory = out.as_bytes().starts_with(b"-OOM");
         server.stats.unexpected_errors += u64::from(is_error);
         out.truncate(0);
-        if is_error && !entry.command.has(flag::WRITE) {
-            // A SELECT, for want of others in such a file: what follows would overwrite keys of
-            // the database selected before.
-            let database = String::from_utf8_lossy(args.get(args.len() - 1)).into_owned();
+        if no_memory {
+            // Whether that is damage or a file of a larger machine: the data would not be whole.
+            let name = resolved.full_name.to_uppercase();
+            return Err(format!("There is no memory for what {name} asks for,"));
+        }
+        if is_error && !resolved.command.has(flag::WRITE) {
+            // A SELECT: what follows would overwrite keys of the database selected before.
+            let last = String::from_utf8_lossy(args.get(args.len() - 1)).into_owned();
             let databases = server.config.databases;
-            return Err(format!("No database {database}: 'databases' is {databases}"));
+            return Err(match &resolved.full_name[..] {
+                "select" => format!("No database {last}: 'databases' is {databases}"),
+                name => format!("The command '{name}' fails"),
+            });
         }
         Ok(())
     }
+}
+
+/// Whether a command may be executed for a file. Those that concern the server or the client that
+/// asks, and not the data, come from nobody but who has damaged the file; some, like DEBUG LOADAOF,
+/// would not even end. Those that scripts may not call and that are not replicated are them.
+fn belongs_into_files(entry: &Entry) -> bool {
+    let has = |flags| entry.command.has(flags);
+    has(flag::WRITE) || has(flag::MAY_REPLICATE) || !(has(flag::NOSCRIPT) || has(flag::ADMIN))
 }

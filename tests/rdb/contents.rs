@@ -204,14 +204,19 @@ pub fn ziplist(pieces: &[Piece<'_>]) -> Vec<u8> {
     bytes
 }
 
-/// A listpack of short texts and of integers from 0 to 127.
+/// A listpack.
 pub fn listpack(pieces: &[Piece<'_>]) -> Vec<u8> {
     let mut bytes = vec![0; 6];
     for piece in pieces {
         let start = bytes.len();
         match *piece {
-            Piece::Text(text) => {
+            Piece::Text(text) if text.len() < 64 => {
                 bytes.push(0x80 | text.len() as u8);
+                bytes.extend(text);
+            }
+            Piece::Text(text) => {
+                bytes.push(0xF0);
+                bytes.extend((text.len() as u32).to_le_bytes());
                 bytes.extend(text);
             }
             Piece::Int(number @ 0..128, _) => bytes.push(number as u8),
@@ -220,7 +225,13 @@ pub fn listpack(pieces: &[Piece<'_>]) -> Vec<u8> {
                 bytes.extend(number.to_le_bytes());
             }
         }
-        bytes.push((bytes.len() - start) as u8);
+        // Seven bits a byte, to be read from the back.
+        let len = bytes.len() - start;
+        let size = [127, 16_382, 2_097_150, usize::MAX].iter().position(|max| len <= *max).unwrap();
+        for nth in (0..=size).rev() {
+            let more = if nth == size { 0 } else { 0x80 };
+            bytes.push((len >> (7 * nth)) as u8 & 0x7F | more);
+        }
     }
     bytes.push(0xFF);
     let len = bytes.len() as u32;

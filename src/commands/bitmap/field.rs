@@ -2,6 +2,7 @@
 
 use super::{BAD_OFFSET, check_offset};
 use crate::base::number::parse_i64;
+use crate::commands::string::check_memory;
 use crate::server::ctx::Ctx;
 use crate::server::error::Error;
 use crate::store::NewValue;
@@ -103,6 +104,7 @@ pub fn bitfield(ctx: &mut Ctx) -> Result<(), Error> {
     let Some(len) = steps.iter().filter(|step| step.writes()).map(Step::len).max() else {
         return read(ctx, &steps);
     };
+    check_memory(ctx, ctx.args.get(1), len as u64)?;
     let mut edit = match ctx.keys.entry(ctx.args.get(1)) {
         Entry::Occupied(edit) => edit,
         Entry::Vacant(vacant) => vacant.insert(NewValue::Inline(Inline::Str, b""), None),

@@ -5,7 +5,7 @@ mod field;
 #[cfg(test)]
 mod tests;
 
-use super::string::length_limit;
+use super::string::{check_memory, length_limit};
 use crate::base::number::parse_i64;
 use crate::resp::Args;
 use crate::server::command::{Begin, Command, Find, Group, Keys, READ_KEY, flag::*};
@@ -143,6 +143,7 @@ fn setbit(ctx: &mut Ctx) -> Result<(), Error> {
         _ => return Err(BAD_BIT),
     };
     let at = (offset >> 3) as usize;
+    check_memory(ctx, ctx.args.get(1), at as u64 + 1)?;
     let mut edit = match ctx.keys.entry(ctx.args.get(1)) {
         Entry::Occupied(edit) => edit,
         Entry::Vacant(vacant) => vacant.insert(NewValue::Inline(Inline::Str, b""), None),

@@ -24,6 +24,9 @@ const MAX_LINE: usize = 1024;
 /// No sane manifest is longer; bytes.
 const MAX_MANIFEST: u64 = 64 << 20;
 
+/// Nobody has written so many files; what is damaged should not come to an end of numbers.
+const SEQ_MAX: i64 = i64::MAX / 2;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Base,
@@ -151,6 +154,9 @@ impl Manifest {
             }
         }
         let (Some(name), Some(kind), true) = (name, kind, seq != 0) else { return Err(INVALID) };
+        if seq > SEQ_MAX {
+            return Err(INVALID);
+        }
         match kind {
             b'b' if self.base.is_some() => return Err("Found duplicate base file information"),
             b'b' => {
@@ -357,6 +363,8 @@ mod tests {
         assert_eq!(error("file a seq 1 type i newkey\n"), (1, invalid));
         assert_eq!(error("file a seq 0 type i\n"), (1, invalid));
         assert_eq!(error("file a seq x type i\n"), (1, invalid));
+        assert_eq!(error("file a seq 9223372036854775807 type i\n"), (1, invalid));
+        assert_eq!(error("file a seq 99999999999999999999 type b\n"), (1, invalid));
         assert_eq!(error("file \"a seq 1 type i\n"), (1, invalid));
         assert_eq!(error("file \"a\"b seq 1 type i\n"), (1, invalid));
         assert_eq!(error("file a seq 1 type \"\"\n"), (1, invalid));

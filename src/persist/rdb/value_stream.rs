@@ -243,12 +243,14 @@ impl<'a, 't> Node<'a, 't> {
         limits: &stream::Limits,
     ) -> Result<(), Damage> {
         let (mut live, mut deleted) = (0, 0);
+        let mut shares_fields = false;
         while let Some(flags) = self.pieces.next()? {
             let flags = flags.as_integer().ok_or(Damage("an entry of a stream without flags"))?;
             if flags & !(DELETED | SAME_FIELDS) != 0 {
                 return Err(Damage("an entry of a stream with unknown flags"));
             }
-            let id = self.entry(flags & SAME_FIELDS != 0)?;
+            let same_fields = flags & SAME_FIELDS != 0;
+            let id = self.entry(same_fields)?;
             if last.is_some_and(|last| id <= last) {
                 return Err(Damage("a stream whose entries are not in ascending order"));
             }
@@ -262,9 +264,16 @@ impl<'a, 't> Node<'a, 't> {
                 pairs.iter().map(|(name, value)| (&bytes[name.clone()], &bytes[value.clone()]));
             let size = stream::payload(pairs.clone()).ok_or(Damage("too large a stream entry"))?;
             // Where nodes begin and end is seen by who trims a stream by nodes.
+            let nodes = log.nodes();
             match live {
                 0 => log.append_in_new_node(id, pairs, size, limits),
+                _ if same_fields && shares_fields => {
+                    log.append_same(id, pairs, size, limits);
+                }
                 _ => log.append(id, pairs, size, limits),
+            }
+            if log.nodes() > nodes {
+                shares_fields = same_fields;
             }
             live += 1;
         }

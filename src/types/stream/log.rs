@@ -140,6 +140,27 @@ impl Log {
         self.note_appended(id);
     }
 
+    /// Appends an entry that is known to have the fields of the last node, which are not compared.
+    /// Where their names are long they are not repeated for few entries, whatever the limits: a
+    /// file can have many small entries that share them. Names and values have `payload` bytes.
+    pub fn append_same<'a>(
+        &mut self,
+        id: StreamId,
+        pairs: impl Pairs<'a>,
+        payload: usize,
+        limits: &Limits,
+    ) {
+        if let Some(mut tail) = self.nodes.last_entry() {
+            let (base, node) = (*tail.key(), tail.get_mut());
+            if node.is_mostly_names() || node.takes(payload, limits) {
+                node.push_same(base, id, pairs);
+                self.note_appended(id);
+                return;
+            }
+        }
+        self.append_in_new_node(id, pairs, payload, limits);
+    }
+
     fn note_appended(&mut self, id: StreamId) {
         self.len += 1;
         self.entries_added = self.entries_added.saturating_add(1);

@@ -53,6 +53,9 @@ const NODE_BYTES_MAX: usize = 1 << 20;
 /// Larger memory is not handed on from node to node: the next entries may be small.
 const REUSED_BYTES_MAX: usize = 8192;
 
+/// From here on names that are repeated count as waste. Bytes.
+const LONG_NAMES: usize = 512;
+
 /// Fields with their values, as an entry's maker gives them.
 pub trait Pairs<'a>: Iterator<Item = (&'a [u8], &'a [u8])> + ExactSizeIterator + Clone {}
 impl<'a, T: Iterator<Item = (&'a [u8], &'a [u8])> + ExactSizeIterator + Clone> Pairs<'a> for T {}
@@ -195,6 +198,12 @@ impl Node {
         if old.capacity() <= REUSED_BYTES_MAX { old } else { Vec::new() }
     }
 
+    /// Whether the names that entries share are long, and take more bytes than the entries.
+    pub fn is_mostly_names(&self) -> bool {
+        let names = self.entries_at as usize;
+        names > LONG_NAMES && self.bytes.len() < 2 * names
+    }
+
     /// Whether these are the node's fields, in their order.
     fn has_fields<'a>(&self, pairs: impl Pairs<'a>) -> bool {
         let mut at = 0;
@@ -211,6 +220,15 @@ impl Node {
     /// Appends an entry, the ID of which must be above all IDs the node has had.
     pub fn push<'a>(&mut self, base: StreamId, id: StreamId, pairs: impl Pairs<'a>) {
         let same = self.has_fields(pairs.clone());
+        self.put(base, id, pairs, same);
+    }
+
+    /// The same, of an entry that is known to have the node's fields.
+    pub fn push_same<'a>(&mut self, base: StreamId, id: StreamId, pairs: impl Pairs<'a>) {
+        self.put(base, id, pairs, true);
+    }
+
+    fn put<'a>(&mut self, base: StreamId, id: StreamId, pairs: impl Pairs<'a>, same: bool) {
         let ms = id.ms - base.ms;
         let seq = if ms == 0 { id.seq - base.seq } else { id.seq };
         let bytes = &mut self.bytes;
