@@ -13,6 +13,7 @@
 
 use super::aof::Waker;
 use super::files::{FileHandle, Files, Open, reason};
+use super::rdb::parts;
 use super::rdb::write::{self, Use, Writer};
 use crate::base::crc64::crc64;
 use crate::store::db::snapshot::{Position, Sink};
@@ -25,8 +26,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-
-mod parts;
 
 /// A batch is handed over when it is so long. Bytes.
 const BATCH: usize = 64 << 10;

@@ -6,12 +6,14 @@
 mod blocked;
 mod limits;
 mod messages;
+mod migrate;
 
 use super::client::{Client, Closing};
 use super::command::Entry;
 use super::ctx::Origin;
 use super::execute::{Request, execute};
 use super::listeners::FIRST_TOKEN;
+use super::migrate::links;
 use super::phases::Phase;
 use super::{Instance, Shutdown, connections, gate, notify, snapshot};
 use crate::base::prefetch;
@@ -233,6 +235,9 @@ impl EventLoop {
         if let Some(ends_ms) = self.instance.server.pause.ends_ms() {
             wait_ms = wait_ms.min(ends_ms.saturating_sub(self.monotonic_ms()));
         }
+        if let Some(wake_ms) = self.migrations_wake_ms() {
+            wait_ms = wait_ms.min(wake_ms.saturating_sub(self.monotonic_ms()));
+        }
         Duration::from_millis(wait_ms)
     }
 
@@ -246,6 +251,7 @@ impl EventLoop {
             WAKER => self.on_log_progress(),
             SIGNALS => self.on_signal(),
             Token(n) if n >= FIRST_TOKEN => self.accept(n - FIRST_TOKEN),
+            token if links::key_of(token).is_some() => self.on_link_event(token, event),
             token => self.on_client_event(token, event),
         }
     }
@@ -710,6 +716,7 @@ impl EventLoop {
             self.instance.server.end_phase(Phase::Cron);
         }
         self.end_overdue_waits();
+        self.go_on_with_migrations();
         self.settle_tracking();
         if self.instance.server.pause.has_released() {
             self.go_on_after_pause();

@@ -246,7 +246,7 @@ impl Trial {
         assert_eq!(counts.rejected, rejected + 1, "{what}");
 
         // EXEC and the like are never queued.
-        if entry.command.has(flag::IMMEDIATE | flag::NO_MULTI) {
+        if entry.command.has(flag::IMMEDIATE | flag::NO_MULTI | flag::NEVER_QUEUED) {
             return;
         }
         self.send(self.client, &["multi"]);
