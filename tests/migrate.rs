@@ -281,6 +281,10 @@ fn passwords_and_users() {
         assert_eq!(migrate(&mut here, port, "c 0 1000 AUTH wrong"), error(wrong));
         assert_eq!(migrate(&mut here, port, "c 0 1000 COPY AUTH secret REPLACE"), ok());
         check(&mut there, "EXISTS a b c", Value::Int(3));
+        // What is kept of the connection is not the password.
+        do_all(&mut there, &["CONFIG SET requirepass another"]);
+        assert_eq!(migrate(&mut here, port, "c 0 1000 AUTH secret REPLACE"), error(wrong));
+        assert_eq!(migrate(&mut here, port, "c 0 1000 AUTH another REPLACE"), ok());
     }
 }
 

@@ -52,8 +52,9 @@ pub struct Talk {
 impl Talk {
     /// Begins, over a connection on which nothing was said yet, or all was answered. `selected` is
     /// the target's database, if that is known. True if keys may follow at once.
-    pub fn begin(&mut self, order: &Order, is_new: bool, selected: Option<i64>) -> bool {
-        if is_new && !order.target.login.is_empty() {
+    pub fn begin(&mut self, order: &Order, selected: Option<i64>) -> bool {
+        // Each time: the password may be another one by now.
+        if !order.target.login.is_empty() {
             let words = order.target.login.iter().map(|word| &word[..]);
             self.push_command(std::iter::once(&b"AUTH"[..]).chain(words));
             self.expected.push_back(Expected::Auth);

@@ -41,7 +41,7 @@ fn nothing_is_sent_before_the_greeting_is_answered() {
     let mut keys = keyspace(&[("a", Some(1500)), ("b", None)]);
     let (mut talk, mut items) = (Talk::default(), items(&["a", "b"]));
     let order = order(&["user", "password"], 9);
-    assert!(!talk.begin(&order, true, None));
+    assert!(!talk.begin(&order, None));
     encode_all(&mut talk, &order, &mut items, &mut keys);
     let greeting = "*3 $4 AUTH $4 user $8 password *2 $6 SELECT $1 9 ";
     assert_eq!(said(&mut talk), greeting);
@@ -61,21 +61,21 @@ fn nothing_is_sent_before_the_greeting_is_answered() {
 
 #[test]
 fn what_is_known_of_a_connection_is_not_said_again() {
-    let (mut talk, order) = (Talk::default(), order(&["password"], 3));
-    assert!(talk.begin(&order, false, Some(3)));
+    let (mut talk, order) = (Talk::default(), order(&[], 3));
+    assert!(talk.begin(&order, Some(3)));
     assert_eq!(said(&mut talk), "");
     talk.reset();
-    assert!(!talk.begin(&order, false, Some(2)));
+    assert!(!talk.begin(&order, Some(2)));
     assert_eq!(said(&mut talk), "*2 $6 SELECT $1 3 ");
 }
 
 #[test]
 fn a_refused_greeting_ends_it() {
     let (mut talk, mut items) = (Talk::default(), items(&["a"]));
-    talk.begin(&order(&["wrong"], 3), true, None);
+    talk.begin(&order(&["wrong"], 3), None);
     assert_eq!(talk.on_reply(Some(b"WRONGPASS"), &mut items), Next::NotLoggedIn);
     talk.reset();
-    talk.begin(&order(&[], 300), true, None);
+    talk.begin(&order(&[], 300), None);
     assert_eq!(talk.on_reply(Some(b"ERR DB index"), &mut items), Next::Done);
     assert!(talk.not_selected && items[0].way == Way::Here);
 }
@@ -85,7 +85,7 @@ fn keys_that_are_gone_are_passed_over() {
     let mut keys = keyspace(&[("b", None)]);
     let (mut talk, mut items) = (Talk::default(), items(&["a", "b", "c"]));
     let order = order(&[], 0);
-    assert!(talk.begin(&order, false, Some(0)));
+    assert!(talk.begin(&order, Some(0)));
     encode_all(&mut talk, &order, &mut items, &mut keys);
     assert_eq!(said(&mut talk).matches("RESTORE").count(), 1);
     assert_eq!(talk.on_reply(None, &mut items), Next::Done);
@@ -102,7 +102,7 @@ fn a_payload_whose_value_changes_is_made_again() {
     drop(keys.insert(b"k", value(&long), None));
     let (mut talk, mut items) = (Talk::default(), items(&["k"]));
     let (order, mut writer) = (order(&[], 0), Writer::new(false));
-    talk.begin(&order, false, Some(0));
+    talk.begin(&order, Some(0));
     assert!(!talk.restart(0));
     for _ in 0..3 {
         assert!(talk.encode(&order, &mut items, &mut keys, &mut writer));
@@ -125,7 +125,7 @@ fn nothing_is_encoded_while_much_waits_to_be_sent() {
     let mut keys = keyspace(&pairs);
     let (mut talk, mut items) = (Talk::default(), items(&names));
     let order = order(&[], 0);
-    talk.begin(&order, false, Some(0));
+    talk.begin(&order, Some(0));
     let mut rounds = 0;
     while !talk.has_encoded(&items) {
         encode_all(&mut talk, &order, &mut items, &mut keys);

@@ -226,11 +226,11 @@ impl EventLoop {
         let now_ms = self.monotonic_ms();
         let migrations = &mut self.instance.server.migrations;
         let Some(link) = migrations.links.get_mut(key) else { return };
-        let (is_new, db, place) = (link.is_new, link.db, link.place);
+        let (db, place) = (link.db, link.place);
         let Some(migration) = migrations.get_mut(id) else { return };
         migration.link = Some(key);
         migration.progress_ms = now_ms;
-        if migration.talk.begin(&migration.order, is_new, db) {
+        if migration.talk.begin(&migration.order, db) {
             migrations.ready.push(id);
         }
         migrations.links.note_progress(place, now_ms);
