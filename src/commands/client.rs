@@ -423,7 +423,8 @@ fn unblock(ctx: &mut Ctx) -> Result<(), Error> {
         _ => return Err(Error::Static("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")),
     };
     let id = ctx.int_arg(2)?;
-    let found = u64::try_from(id).is_ok_and(|id| ctx.unblock(id, release));
+    let found = u64::try_from(id)
+        .is_ok_and(|id| ctx.unblock(id, release) || ctx.server.end_migration_of(id, release));
     ctx.out.int(found.into());
     Ok(())
 }

@@ -25,7 +25,7 @@ const RESTORE: Command = Command {
     summary: "Creates a key from what DUMP has made of a value",
     complexity: "O(N) where N is the size of the payload; O(N*log(N)) for sorted sets",
     arity: -4,
-    flags: WRITE | DENYOOM,
+    flags: WRITE | DENYOOM | NEVER_HELD,
     categories: &["keyspace", "dangerous"],
     keys: &[Keys::at(1, &["OW", "update"])],
     args: "key ttl serialized-value [REPLACE]@3.0.0 [ABSTTL]@5.0.0 [IDLETIME seconds]@5.0.0 \
@@ -58,7 +58,7 @@ pub const COMMANDS: &[Command] = &[
         summary: "RESTORE for a key on its way to another node of a cluster",
         group: Group::Server,
         since: "3.0.0",
-        flags: WRITE | DENYOOM | ASKING,
+        flags: WRITE | DENYOOM | ASKING | NEVER_HELD,
         ..RESTORE
     },
 ];

@@ -18,6 +18,7 @@ pub mod keys;
 pub mod latency;
 pub mod list;
 pub mod memory;
+pub mod migrate;
 pub mod pubsub;
 mod scan;
 pub mod server;
@@ -45,6 +46,7 @@ pub const FAMILIES: &[&[Command]] = &[
     command::COMMANDS,
     keys::COMMANDS,
     dump::COMMANDS,
+    migrate::COMMANDS,
     string::COMMANDS,
     string::compare::COMMANDS,
     string::msetex::COMMANDS,

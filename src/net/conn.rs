@@ -109,6 +109,14 @@ impl Conn {
         })
     }
 
+    /// One that is still being made: an event will tell when it can be written to, or not at all.
+    pub fn connecting(stream: Stream, registry: &Registry, token: Token) -> io::Result<Conn> {
+        let mut conn = Conn::new(stream, registry, token)?;
+        conn.stream.want_writable(registry, token, true)?;
+        conn.blocked = true;
+        Ok(conn)
+    }
+
     pub fn stream(&self) -> &Stream {
         &self.stream
     }

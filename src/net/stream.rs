@@ -5,6 +5,7 @@ use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 use socket2::{SockRef, TcpKeepalive};
 use std::io::{self, Read, Write};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 pub enum Stream {
@@ -13,6 +14,27 @@ pub enum Stream {
 }
 
 impl Stream {
+    /// Begins to connect. An event tells when [`Stream::is_connected`] knows more.
+    pub fn connect(address: SocketAddr) -> io::Result<Stream> {
+        TcpStream::connect(address).map(Stream::Tcp)
+    }
+
+    /// Whether a connection that was begun is made by now.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn is_connected(&self) -> io::Result<bool> {
+        let Stream::Tcp(tcp) = self else { return Ok(true) };
+        if let Some(error) = tcp.take_error()? {
+            return Err(error);
+        }
+        match tcp.peer_addr() {
+            Ok(_) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::NotConnected => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
     /// Sets what a client's connection has: no delay, and keepalive probes after `keepalive_s`
     /// seconds of silence (none if 0).
     pub fn configure(&self, keepalive_s: u64) -> io::Result<()> {
@@ -99,7 +121,7 @@ impl Stream {
     }
 }
 
-fn address(address: io::Result<std::net::SocketAddr>) -> String {
+fn address(address: io::Result<SocketAddr>) -> String {
     match address {
         Ok(a) => match a.ip().to_canonical() {
             std::net::IpAddr::V4(ip) => format!("{ip}:{}", a.port()),

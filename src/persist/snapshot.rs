@@ -27,7 +27,6 @@ use std::time::Duration;
 
 mod commands;
 mod form;
-mod parts;
 
 pub use form::{Form, Rdb, Used};
 

@@ -80,6 +80,8 @@ pub struct Client {
     pub blocked: Option<Box<Blocked>>,
     /// Its command that waits for the end of a pause.
     pub postponed: Option<Box<Postponed>>,
+    /// The migration whose end it waits for.
+    pub migration: Option<usize>,
     /// It asked for MONITOR.
     pub monitors: bool,
     /// The commands since MULTI.
@@ -129,6 +131,7 @@ impl Client {
             parked: None,
             blocked: None,
             postponed: None,
+            migration: None,
             monitors: false,
             transaction: None,
             watch: None,
@@ -167,7 +170,7 @@ impl Client {
     /// Whether it has a command that waits, for whatever: it is not read from.
     #[inline]
     pub fn is_waiting(&self) -> bool {
-        self.blocked.is_some() || self.postponed.is_some()
+        self.blocked.is_some() || self.postponed.is_some() || self.migration.is_some()
     }
 
     /// `ip:port` of the other side. Asked of the system each time, as it is seldom wanted and

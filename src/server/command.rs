@@ -42,6 +42,11 @@ pub mod flag {
     pub const IMMEDIATE: u32 = 1 << 22;
     /// Allowed to clients that listen to channels in RESP2.
     pub const WHILE_SUBSCRIBED: u32 = 1 << 24;
+    /// It need not wait for keys on their way to another server, as it may be part of that.
+    pub const NEVER_HELD: u32 = 1 << 25;
+    /// It has to wait for another server, so it cannot be part of a transaction; in Redis, where
+    /// all wait with it, it can.
+    pub const NEVER_QUEUED: u32 = 1 << 26;
     /// Executes what was queued; refusing it ends the transaction.
     pub const EXECUTES_QUEUED: u32 = 1 << 23;
     /// What CLIENT CACHING has said holds for the command behind this one.

@@ -151,19 +151,47 @@ fn reject(server: &mut Server, entry: &Entry, error: Error) -> Refusal {
 
 /// Ends a command that waited without its having been executed again.
 pub fn release(server: &mut Server, client_key: usize, release: Release, out: &mut Reply) {
-    let start = out.len();
     let client = &mut server.clients[client_key];
     let Some(blocked) = &client.blocked else { return };
-    let counts = &mut server.stats.commands[blocked.entry.id];
+    let (entry, start) = (blocked.entry, out.len());
+    let result = match release {
+        Release::TimedOut => {
+            blocked.write_timeout(out);
+            Ok(())
+        }
+        Release::Refused => Err(Error::Static("UNBLOCKED client unblocked via CLIENT UNBLOCK")),
+    };
+    end_waiting(server, client_key, entry, result, out, start);
+}
+
+/// Ends a command that waited for something else than a key, with a simple string or an error.
+pub fn finish(
+    server: &mut Server,
+    client_key: usize,
+    entry: &'static Entry,
+    result: Result<&str, Error>,
+    out: &mut Reply,
+) {
+    let start = out.len();
+    let result = result.map(|text| out.simple(text));
+    end_waiting(server, client_key, entry, result, out, start);
+}
+
+/// Counts a command that had to wait; its reply begins at `start`, or is to be this error.
+fn end_waiting(
+    server: &mut Server,
+    client_key: usize,
+    entry: &'static Entry,
+    result: Result<(), Error>,
+    out: &mut Reply,
+    start: usize,
+) {
+    let counts = &mut server.stats.commands[entry.id];
     counts.calls += 1;
     server.stats.total_commands += 1;
-    match release {
-        Release::TimedOut => blocked.write_timeout(out),
-        Release::Refused => {
-            counts.failed += 1;
-            let error = Error::Static("UNBLOCKED client unblocked via CLIENT UNBLOCK");
-            refuse(server, &error, out);
-        }
+    if let Err(error) = result {
+        counts.failed += 1;
+        refuse(server, &error, out);
     }
     let client = &mut server.clients[client_key];
     tracking::end_command(client, Origin::Client, None);
@@ -358,7 +386,7 @@ fn judge(
     args: Args<'_>,
     refused: u32,
 ) -> Result<&'static Entry, Refusal> {
-    use gate::state::{IN_TRANSACTION, PAUSED, RESTRICTED, UNAUTHENTICATED};
+    use gate::state::{IN_TRANSACTION, KEYS_HELD, PAUSED, RESTRICTED, UNAUTHENTICATED};
     let is_never_queued = is_never_queued(entry, refused);
     if refused & RESTRICTED != 0 && refused & UNAUTHENTICATED == 0 && !is_never_queued {
         let is_queuing = server.clients[client_key].transaction.is_some();
@@ -368,9 +396,12 @@ fn judge(
             return Err(reject(server, entry, error));
         }
     }
-    let is_paused = refused & PAUSED != 0 && !server.clients[client_key].monitors;
-    match refused & !(RESTRICTED | PAUSED) {
+    let client = &server.clients[client_key];
+    let is_paused = refused & PAUSED != 0 && !client.monitors;
+    let is_held = refused & KEYS_HELD != 0 && server.holds_back(client, entry, args);
+    match refused & !(RESTRICTED | PAUSED | KEYS_HELD) {
         0 | IN_TRANSACTION if is_paused && !is_never_queued => Err(Refusal::Postponed(entry)),
+        0 if is_held => Err(Refusal::Postponed(entry)),
         0 => Ok(entry),
         IN_TRANSACTION if !is_never_queued => Err(Refusal::Queued(entry)),
         refused => {
@@ -382,5 +413,6 @@ fn judge(
 
 /// Whether it may not be part of a transaction, and its client is in one.
 fn is_never_queued(entry: &Entry, refused: u32) -> bool {
-    entry.command.has(flag::NO_MULTI) && refused & gate::state::IN_TRANSACTION != 0
+    entry.command.has(flag::NO_MULTI | flag::NEVER_QUEUED)
+        && refused & gate::state::IN_TRANSACTION != 0
 }

@@ -32,6 +32,8 @@ pub mod state {
     pub const PAUSED: u32 = PAUSED_WRITES | PAUSED_ALL;
     /// Of the server: some client has asked for MONITOR. Refuses nothing.
     pub const MONITORED: u32 = 1 << 8;
+    /// Keys are on their way to another server: commands that would change one are postponed.
+    pub const KEYS_HELD: u32 = 1 << 16;
     /// The client has asked for MONITOR: it may not look at data, and is not paused.
     pub const MONITORS: u32 = 1 << 10;
 }
@@ -47,6 +49,9 @@ pub fn refused_in(flags: u32) -> u32 {
     }
     if flags & (flag::WRITE | flag::MAY_REPLICATE) != 0 {
         refused |= state::DISK_ERROR | state::SAVE_ERROR | state::PAUSED_WRITES;
+    }
+    if flags & flag::WRITE != 0 && flags & flag::NEVER_HELD == 0 {
+        refused |= state::KEYS_HELD;
     }
     if flags & (flag::WRITE | flag::MAY_REPLICATE | flag::READONLY) != 0 {
         refused |= state::MONITORS;

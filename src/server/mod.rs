@@ -29,6 +29,7 @@ pub mod logging;
 pub mod login;
 pub mod look_ahead;
 pub mod memory;
+pub mod migrate;
 pub mod monitors;
 pub mod notify;
 pub mod oom;
@@ -63,6 +64,7 @@ use latency::Latency;
 use listeners::Listeners;
 use loading::LoadingInfo;
 use log::Log;
+use migrate::Migrations;
 use monitors::Monitors;
 use oom::OomScore;
 use pause::Pause;
@@ -105,6 +107,8 @@ pub struct Server {
     pub blocking: Blocking,
     /// Clients that CLIENT PAUSE holds back.
     pub pause: Pause,
+    /// Keys on their way to other servers.
+    pub migrations: Migrations,
     /// Clients that watch keys.
     pub watchers: Watchers,
     pub pubsub: PubSub,
@@ -199,6 +203,7 @@ impl Instance {
             effects: Effects::default(),
             blocking: Blocking::default(),
             pause: Pause::default(),
+            migrations: Migrations::default(),
             watchers: Watchers::default(),
             pubsub: PubSub::default(),
             tracking: Tracking::new(rng.next_u64()),

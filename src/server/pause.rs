@@ -2,7 +2,8 @@
 //!
 //! The gate finds the pause among the states in which a command is refused, and postpones the
 //! command instead: the client keeps it, and is not read from until the pause is over. Then the
-//! loop executes what was postponed, in the order in which it came.
+//! loop executes what was postponed, in the order in which it came. Commands that would change a
+//! key on its way to another server ([`migrate`](super::migrate)) wait here, too.
 
 use super::Server;
 use super::gate::state;
@@ -90,7 +91,8 @@ impl Pause {
         self.released.remove(&postponed.ticket);
     }
 
-    fn release(&mut self) {
+    /// Lets all try again who were held back; who still is, is so in the same order.
+    pub fn release(&mut self) {
         self.released.append(&mut self.waiting);
     }
 }

@@ -19,6 +19,8 @@ pub enum Phase {
     Deliver,
     /// Going on with a snapshot.
     Snapshot,
+    /// Sending keys to other servers.
+    Migrate,
     /// Removing keys that are due.
     Expire,
     /// The periodic work.
@@ -31,12 +33,13 @@ pub enum Phase {
     Other,
 }
 
-const PHASES: [Phase; 10] = [
+const PHASES: [Phase; 11] = [
     Phase::Accept,
     Phase::Read,
     Phase::Execute,
     Phase::Deliver,
     Phase::Snapshot,
+    Phase::Migrate,
     Phase::Expire,
     Phase::Cron,
     Phase::Aof,
@@ -53,6 +56,7 @@ impl Phase {
             Phase::Execute => "execute",
             Phase::Deliver => "deliver",
             Phase::Snapshot => "snapshot",
+            Phase::Migrate => "migrate",
             Phase::Expire => "expire",
             Phase::Cron => "cron",
             Phase::Aof => "aof",
@@ -69,6 +73,7 @@ impl Phase {
             Phase::Execute => "loop-execute",
             Phase::Deliver => "loop-deliver",
             Phase::Snapshot => "loop-snapshot",
+            Phase::Migrate => "loop-migrate",
             Phase::Expire => "expire-cycle",
             Phase::Cron => "loop-cron",
             Phase::Aof => "loop-aof",

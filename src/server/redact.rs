@@ -33,6 +33,23 @@ pub fn of_acl_setuser(args: Args<'_>) -> Vec<usize> {
     all_from(args, 2)
 }
 
+/// Secrets of MIGRATE: what stands behind AUTH and AUTH2, up to the keys.
+pub fn of_migrate(args: Args<'_>) -> Vec<usize> {
+    let mut secrets = Vec::new();
+    let mut index = 6;
+    while index < args.len() {
+        let secret = match args.get(index).to_ascii_lowercase().as_slice() {
+            b"auth" => 1,
+            b"auth2" => 2,
+            b"keys" => break,
+            _ => 0,
+        };
+        secrets.extend((index + 1..args.len()).take(secret));
+        index += 1 + secret;
+    }
+    secrets
+}
+
 /// Secrets of HELLO: the two arguments behind each word AUTH, whether or not that is an option.
 pub fn of_hello(args: Args<'_>) -> Vec<usize> {
     let is_auth = |index: usize| args.get(index).eq_ignore_ascii_case(b"auth");

@@ -6,6 +6,7 @@
 mod blocked;
 mod limits;
 mod messages;
+mod migrate;
 
 use super::client::{Client, Closing};
 use super::command::Entry;
@@ -13,6 +14,7 @@ use super::ctx::Origin;
 use super::execute::{Request, execute};
 use super::listeners::FIRST_TOKEN;
 use super::look_ahead::LookAhead;
+use super::migrate::links;
 use super::phases::Phase;
 use super::{Instance, Shutdown, connections, gate, notify, snapshot};
 use crate::base::prefetch;
@@ -230,6 +232,9 @@ impl EventLoop {
         if let Some(ends_ms) = self.instance.server.pause.ends_ms() {
             wait_ms = wait_ms.min(ends_ms.saturating_sub(self.monotonic_ms()));
         }
+        if let Some(wake_ms) = self.migrations_wake_ms() {
+            wait_ms = wait_ms.min(wake_ms.saturating_sub(self.monotonic_ms()));
+        }
         Duration::from_millis(wait_ms)
     }
 
@@ -243,6 +248,7 @@ impl EventLoop {
             WAKER => self.on_log_progress(),
             SIGNALS => self.on_signal(),
             Token(n) if n >= FIRST_TOKEN => self.accept(n - FIRST_TOKEN),
+            token if links::key_of(token).is_some() => self.on_link_event(token, event),
             token => self.on_client_event(token, event),
         }
     }
@@ -695,6 +701,7 @@ impl EventLoop {
             self.instance.server.end_phase(Phase::Cron);
         }
         self.end_overdue_waits();
+        self.go_on_with_migrations();
         self.settle_tracking();
         if self.instance.server.pause.has_released() {
             self.go_on_after_pause();

@@ -101,6 +101,8 @@ struct Interest {
     count: usize,
     /// Whom the key's place in the notes concerns, if it has one already.
     noted: Option<Concerns>,
+    /// Not time alone has changed it.
+    by_command: bool,
 }
 
 /// A key that was noted.
@@ -108,6 +110,8 @@ pub struct Changed {
     /// Behind its database.
     pub key: (usize, Box<[u8]>),
     pub concerns: Concerns,
+    /// False if only time has changed it: it, or parts of it, were due.
+    pub by_command: bool,
 }
 
 pub struct Interests {
@@ -145,7 +149,7 @@ impl Interests {
         if let Some(interest) = keys.get_mut(key) {
             interest.count += 1;
         } else {
-            keys.insert(key.into(), Interest { count: 1, noted: None });
+            keys.insert(key.into(), Interest { count: 1, ..Interest::default() });
             self.total += 1;
         }
     }
@@ -178,6 +182,7 @@ impl Interests {
             self.all.push(key, cause);
         }
         let Some(interest) = self.keys[db].get_mut(key) else { return };
+        interest.by_command |= cause == Cause::Command;
         match &mut interest.noted {
             Some(noted) => *noted = noted.with(concerns),
             None => {
@@ -193,8 +198,11 @@ impl Interests {
             self.all.all_changed();
         }
         for (key, interest) in self.keys[db].iter_mut() {
-            if has(key) && interest.noted.replace(Concerns::All).is_none() {
-                self.changed.push((db, key.clone()));
+            if has(key) {
+                interest.by_command = true;
+                if interest.noted.replace(Concerns::All).is_none() {
+                    self.changed.push((db, key.clone()));
+                }
             }
         }
     }
@@ -208,9 +216,12 @@ impl Interests {
     pub fn take_changed(&mut self) -> Vec<Changed> {
         let changed = std::mem::take(&mut self.changed).into_iter();
         let taken = changed.map(|key| {
-            let interest = self.keys[key.0].get_mut(&key.1);
-            let noted = interest.and_then(|interest| interest.noted.take());
-            Changed { key, concerns: noted.unwrap_or(Concerns::All) }
+            // Nobody may want to hear of it any more.
+            let mut unheard = Interest::default();
+            let interest = self.keys[key.0].get_mut(&key.1).unwrap_or(&mut unheard);
+            let concerns = interest.noted.take().unwrap_or(Concerns::All);
+            let by_command = std::mem::take(&mut interest.by_command);
+            Changed { key, concerns, by_command }
         });
         taken.collect()
     }

@@ -207,11 +207,8 @@ fn save_and_load(run: &Run) {
     let mut again = Keyspace::new(keys.databases(), 1, NOW_MS);
     again.set_now(NOW_MS);
     again.expiry_enabled = false;
-    let options = Options {
-        limits: server.config.value_limits(),
-        checks_sum: true,
-        leaves_out_expired: None,
-    };
+    let options =
+        Options { limits: server.config.value_limits(), checks_sum: true, ..Options::default() };
     let mut loader = Loader::new(&bytes[..], options).unwrap();
     while loader.step(&mut again, 1 << 20).unwrap_or_else(|e| panic!("our own file: {e}")) {}
     let after = Digest::of_all(&again).hex();

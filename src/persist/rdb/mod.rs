@@ -20,6 +20,7 @@ mod listpack;
 mod load;
 mod lzf;
 mod old;
+pub mod parts;
 pub mod payload;
 mod read;
 pub mod save;

@@ -2,13 +2,19 @@
 //! checksum of all that. Must not know keys.
 
 use super::input::Input;
+use super::parts;
 use super::value::Values;
 use super::write::{self, Writer, first_field_time};
 use super::{Error, Limits, NEWEST_VERSION, VALKEY_VERSIONS, VERSION, VERSION_WITH_FIELD_TIMES};
 use crate::base::crc64::crc64;
 use crate::store::NewValue;
+use crate::store::db::snapshot::Position;
 use crate::types::Value;
 
+/// Values whose effort to be freed is more than this are taken in parts by a [`Builder`].
+const LARGE: usize = if cfg!(test) { 0 } else { 64 };
+/// A large payload is in pieces of little more than so many bytes.
+const PIECE: usize = 256 << 10;
 const FOOTER: usize = 2 + CHECKSUM;
 const CHECKSUM: usize = 8;
 
@@ -24,12 +30,70 @@ pub enum Refusal {
 pub fn dump(writer: &mut Writer, value: Value<'_>) -> Vec<u8> {
     let mut out = vec![writer.type_of(value)];
     writer.value(&mut out, value);
-    let has_times = first_field_time(value).is_some();
-    let version = if has_times { VERSION_WITH_FIELD_TIMES } else { VERSION };
-    out.extend_from_slice(&(version as u16).to_le_bytes());
+    push_version(&mut out, value);
     let sum = crc64(0, &out);
     write::checksum(&mut out, sum);
     out
+}
+
+fn push_version(out: &mut Vec<u8>, value: Value<'_>) {
+    let has_times = first_field_time(value).is_some();
+    let version = if has_times { VERSION_WITH_FIELD_TIMES } else { VERSION };
+    out.extend_from_slice(&(version as u16).to_le_bytes());
+}
+
+/// Makes the payload of a value in steps, none of which takes long however large the value is. It
+/// must stay the same from the first step to the last.
+#[derive(Default)]
+pub struct Builder {
+    /// What is done, but for what is in `piece`; `sum` is its checksum.
+    pieces: Vec<Vec<u8>>,
+    piece: Vec<u8>,
+    sum: u64,
+    /// Where the next part begins.
+    at: Position,
+}
+
+impl Builder {
+    /// Goes on; true if the payload is complete. Small values are written as [`dump`] does. Large
+    /// ones are not compressed: that would take the most time of all.
+    pub fn step(&mut self, writer: &mut Writer, value: Value<'_>) -> bool {
+        let object = match value {
+            Value::Object(object) if object.free_effort() > LARGE => object,
+            _ => {
+                self.pieces = vec![dump(writer, value)];
+                return true;
+            }
+        };
+        if self.at == 0 {
+            self.piece.push(parts::kind(value));
+        }
+        match parts::part(&mut Writer::new(false), &mut self.piece, object, self.at) {
+            Some(next) => self.at = next,
+            None => {
+                push_version(&mut self.piece, value);
+                self.end_piece();
+                let mut sum = Vec::with_capacity(CHECKSUM);
+                write::checksum(&mut sum, self.sum);
+                self.pieces.push(sum);
+                return true;
+            }
+        }
+        if self.piece.len() >= PIECE {
+            self.end_piece();
+        }
+        false
+    }
+
+    fn end_piece(&mut self) {
+        self.sum = crc64(self.sum, &self.piece);
+        self.pieces.push(std::mem::take(&mut self.piece));
+    }
+
+    /// The complete payload, in pieces.
+    pub fn into_pieces(self) -> Vec<Vec<u8>> {
+        self.pieces
+    }
 }
 
 /// Hands the value in a payload to `take`. `checks_sum`: whether the checksum must be right.

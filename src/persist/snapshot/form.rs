@@ -1,7 +1,8 @@
 //! In what form a snapshot's file is: as an RDB file, or as the commands that make the data anew.
 
-use super::{commands, parts};
+use super::commands;
 use crate::persist::aof::encode;
+use crate::persist::rdb::parts;
 use crate::persist::rdb::write::{self, Use, Writer};
 use crate::store::db::snapshot::Position;
 use crate::store::record::View;

@@ -43,7 +43,7 @@ pub fn write(lines: &mut Lines, source: Source<'_>) {
     // Snapshots do not fork.
     lines.field("latest_fork_usec", 0);
     lines.field("total_forks", 0);
-    lines.field("migrate_cached_sockets", 0);
+    lines.field("migrate_cached_sockets", server.migrations.links.len());
     lines.field("slave_expires_tracked_keys", 0);
     for field in ["hits", "misses", "key_hits", "key_misses"] {
         lines.field(&format!("active_defrag_{field}"), 0);

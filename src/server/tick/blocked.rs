@@ -33,6 +33,7 @@ impl EventLoop {
             }
             for changed in self.instance.keys.interests.take_changed() {
                 let server = &mut self.instance.server;
+                server.migrations.tell(&changed);
                 if changed.concerns.watching() {
                     server.watchers.tell(&mut server.clients, &changed.key);
                 }
@@ -122,7 +123,7 @@ impl EventLoop {
         }
     }
 
-    fn put_output(&mut self, key: usize, out: Reply) {
+    pub(super) fn put_output(&mut self, key: usize, out: Reply) {
         if let Some(conn) = self.instance.server.clients[key].conn.as_mut() {
             conn.put_output(out.into_buf(), &mut self.pool);
         }
@@ -155,6 +156,9 @@ impl EventLoop {
         }
         if let Some(postponed) = client.postponed.take() {
             server.pause.forget(&postponed);
+        }
+        if let Some(migration) = client.migration.take() {
+            server.migrations.forget_client(migration);
         }
     }
 

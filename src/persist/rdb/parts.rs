@@ -1,7 +1,7 @@
 //! Large values in the form of an RDB file, part by part. A value is written element by element
 //! there, so a part is a few more elements. Between two parts the value must not change.
 
-use crate::persist::rdb::write::{self, Use, Writer};
+use super::write::{self, Use, Writer};
 use crate::store::db::snapshot::Position;
 use crate::store::record::View;
 use crate::types::hash::Hash;
@@ -21,9 +21,12 @@ const BYTES: usize = 64 << 10;
 
 /// All that stands before the value.
 pub fn begin(writer: &mut Writer, out: &mut Vec<u8>, entry: View<'_>, used: Use) {
-    let value = entry.value();
-    let kind = write::plain_type(value.kind(), write::first_field_time(value).is_some());
-    writer.key(out, entry.key(), kind, entry.expire_at(), used);
+    writer.key(out, entry.key(), kind(entry.value()), entry.expire_at(), used);
+}
+
+/// The type byte of a value whose parts are written.
+pub fn kind(value: Value<'_>) -> u8 {
+    write::plain_type(value.kind(), write::first_field_time(value).is_some())
 }
 
 /// The elements from a position on; returns where to go on, or none at the end.
