@@ -15,9 +15,8 @@ use super::aof::Waker;
 use super::files::{FileHandle, Files, Open, reason};
 use super::rdb::write::{self, Use, Writer};
 use crate::base::crc64::crc64;
-use crate::store::db::snapshot::{Position, Sink};
+use crate::store::db::snapshot::{LargeEntry, Sink};
 use crate::store::record::{Copies, View};
-use crate::types::Value;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -155,6 +154,7 @@ pub fn start(task: Task) -> Result<(Box<dyn Sink>, Writing), String> {
         used: task.used.clone(),
         batch: Batch::default(),
         part_of: None,
+        held: Vec::new(),
         is_complete: false,
     };
     let writer = shared.clone();
@@ -192,6 +192,8 @@ struct Collector {
     batch: Batch,
     /// The rest of a large value, and its database, while parts of it are to come.
     part_of: Option<Vec<u8>>,
+    /// What is to be sent when the last part was.
+    held: Vec<Message>,
     is_complete: bool,
 }
 
@@ -205,8 +207,14 @@ impl Collector {
     fn send_batch(&mut self) {
         let Batch { db, copies, encoded } = std::mem::take(&mut self.batch);
         self.batch.db = db;
-        if !copies.is_empty() || !encoded.is_empty() {
-            self.send(Message::Batch { db, copies, encoded });
+        if copies.is_empty() && encoded.is_empty() {
+            return;
+        }
+        let message = Message::Batch { db, copies, encoded };
+        match self.part_of {
+            // Between two parts of a value there is no place for other entries.
+            Some(_) => self.held.push(message),
+            None => self.send(message),
         }
     }
 }
@@ -222,30 +230,30 @@ impl Sink for Collector {
             let used = (self.used)(entry.access());
             self.writer.entry(&mut self.batch.encoded, &entry, used);
         }
-        // Between two parts of a value there is no place for other entries.
-        if self.part_of.is_none() && self.batch.copies.len() + self.batch.encoded.len() >= BATCH {
+        if self.batch.copies.len() + self.batch.encoded.len() >= BATCH {
             self.send_batch();
         }
     }
 
-    fn part(&mut self, db: usize, entry: View<'_>, from: Position) -> Option<Position> {
-        let Value::Object(object) = entry.value() else { return None };
-        let mut bytes = self.part_of.take().unwrap_or_default();
-        if from == 0 {
+    fn part(&mut self, db: usize, entry: &mut LargeEntry<'_>) -> bool {
+        let mut bytes = self.part_of.take().unwrap_or_else(|| {
             self.send_batch();
             self.shared.entries.fetch_add(1, Ordering::Relaxed);
-            parts::begin(&mut self.writer, &mut bytes, entry, (self.used)(entry.access()));
-            self.send(Message::Batch { db, copies: Copies::default(), encoded: bytes });
-            bytes = Vec::new();
-        }
-        let next = parts::part(&mut self.writer, &mut bytes, object, from);
-        if bytes.len() >= BATCH || next.is_none() {
+            let mut encoded = Vec::new();
+            parts::begin(&mut self.writer, &mut encoded, entry, (self.used)(entry.access));
+            self.send(Message::Batch { db, copies: Copies::default(), encoded });
+            Vec::new()
+        });
+        let has_more = parts::part(&mut self.writer, &mut bytes, entry);
+        if bytes.len() >= BATCH || !has_more {
             self.send(Message::Part(std::mem::take(&mut bytes)));
         }
-        if next.is_some() {
+        if has_more {
             self.part_of = Some(bytes);
+        } else {
+            std::mem::take(&mut self.held).into_iter().for_each(|message| self.send(message));
         }
-        next
+        has_more
     }
 
     fn is_full(&mut self) -> bool {
