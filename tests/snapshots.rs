@@ -60,6 +60,72 @@ fn what_is_saved_comes_back() {
     assert_eq!(server.connect().info("rdb_last_load_keys_loaded"), "2008");
 }
 
+/// Commands that change large values of every kind, which [`fill`] made.
+fn changes() -> Vec<Vec<u8>> {
+    let mut sent = Vec::new();
+    for n in 0..2000 {
+        let (index, field) = (n.to_string(), format!("field {n}"));
+        let member = format!("member {}", n * 7 % 2000);
+        sent.push(encode(&["SET", &format!("text:{n}"), "changed"]));
+        if n == 100 {
+            sent.push(encode(&["SELECT", "3"]));
+            sent.push(encode(&["SET", "elsewhere", "changed"]));
+            sent.push(encode(&["SELECT", "0"]));
+        }
+        sent.push(encode(&["LSET", "list", &index, "changed"]));
+        sent.push(encode(&["LPUSH", "list", "new"]));
+        sent.push(encode(&["SREM", "set", &member]));
+        sent.push(encode(&["SADD", "set", &format!("new {n}")]));
+        sent.push(encode(&["ZADD", "zset", &(n % 31).to_string(), &member]));
+        sent.push(encode(&["ZREM", "zset", &format!("member {n}")]));
+        sent.push(encode(&["HSET", "hash", &field, "changed", &format!("new {n}"), "1"]));
+        sent.push(encode(&["XADD", "stream", "*", "n", &index]));
+        sent.push(encode(&["XDEL", "stream", &format!("{}-1", n * 3)]));
+        sent.push(encode(&["XACK", "stream", "group", &format!("{}-1", n / 5)]));
+        sent.push(encode(&["SETRANGE", "long", &(n * 500).to_string(), "changed"]));
+    }
+    sent.push(encode(&[
+        "XREADGROUP",
+        "GROUP",
+        "group",
+        "you",
+        "COUNT",
+        "9",
+        "STREAMS",
+        "stream",
+        ">",
+    ]));
+    sent.push(encode(&["RENAME", "hash", "another"]));
+    sent.push(encode(&["MOVE", "zset", "5"]));
+    sent.push(encode(&["DEL", "set"]));
+    sent.push(encode(&["SWAPDB", "0", "3"]));
+    sent
+}
+
+#[test]
+fn large_values_may_change_while_they_are_saved() {
+    let mut server = Server::start(without_aof(&[]));
+    let mut conn = server.connect();
+    fill(&mut conn);
+    // All in one run of bytes, so that most changes come before much is written.
+    let mut bytes = encode(&["DEBUG", "DIGEST"]);
+    bytes.extend(encode(&["BGSAVE"]));
+    bytes.extend(changes().concat());
+    conn.send(&bytes);
+    let Value::Simple(digest_then) = conn.read() else { panic!("no digest") };
+    let digest_then = String::from_utf8(digest_then).unwrap();
+    assert_eq!(conn.read(), Value::Simple(b"Background saving started".to_vec()));
+    for sent in changes() {
+        let reply = conn.read();
+        assert!(!matches!(reply, Value::Error(_)), "{}: {reply:?}", sent.escape_ascii());
+    }
+    wait_for_save(&mut conn);
+    assert_ne!(digest(&server), digest_then);
+    server.kill9();
+    server.restart();
+    assert_eq!(digest(&server), digest_then);
+}
+
 /// One writer counts: key `n % KEYS` becomes n. Whatever moment a snapshot is of, its keys tell
 /// which one, and must agree about it.
 #[test]

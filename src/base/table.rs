@@ -605,6 +605,54 @@ impl Table {
     }
 }
 
+/// A walk over the words that a table has when it begins, while the table goes on changing. It
+/// goes through the hashes in the order of their low bits reversed, in which each segment is a run
+/// whatever was split or merged. Words that come later ahead of it are met, too; who adds them
+/// knows from [`Walk::is_ahead`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Walk {
+    /// Reversed hashes below this are behind.
+    next: u64,
+}
+
+/// Behind all reversed hashes.
+const WALKED: u64 = 1 << 32;
+
+#[inline]
+fn reversed(hash: u64) -> u64 {
+    (hash as u32).reverse_bits().into()
+}
+
+impl Walk {
+    /// Whether words of this hash are still to be met.
+    #[inline]
+    pub fn is_ahead(&self, hash: u64) -> bool {
+        reversed(hash) >= self.next
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.next >= WALKED
+    }
+
+    /// Visits the words of one segment, as far as they are ahead. `rehash` gives the hash of any
+    /// word of the table.
+    pub fn step(&mut self, table: &Table, rehash: impl Fn(u64) -> u64, mut visit: impl FnMut(u64)) {
+        if table.is_empty() || self.is_over() {
+            self.next = WALKED;
+            return;
+        }
+        let index = table.segment_of((self.next as u32).reverse_bits().into());
+        let start = reversed(index as u64);
+        for word in table.segment(index).entries().map(|e| e & WORD_MASK) {
+            // After a merge a part of the segment may be behind.
+            if start == self.next || self.is_ahead(rehash(word)) {
+                visit(word);
+            }
+        }
+        self.next = start + (WALKED >> segment_bits(index, table.segments));
+    }
+}
+
 /// Linear hashing: with `n` segments, the low bits of a hash that name one of them.
 #[inline]
 fn segment_index(hash: u64, segments: usize) -> usize {
@@ -763,6 +811,46 @@ mod tests {
                     break;
                 }
             }
+        }
+    }
+
+    /// A walk while the table changes, now growing, now shrinking: each word is met once that is
+    /// there when the walk passes by.
+    fn walk_beside_changes(words: u64, hash: fn(u64) -> u64, seed: u64) {
+        let mut rng = Rng::from_seed(seed);
+        let mut table = Table::new();
+        (1..=words).for_each(|word| _ = table.insert(hash(word), word, hash));
+        let mut walk = Walk::default();
+        let mut ahead: BTreeSet<u64> = (1..=words).collect();
+        while !walk.is_over() {
+            walk.step(&table, hash, |word| assert!(ahead.remove(&word), "{word}: met again"));
+            assert!(ahead.iter().all(|word| walk.is_ahead(hash(*word))), "passed by");
+            let growth = rng.below(4);
+            for _ in 0..rng.below(words) {
+                let word = 1 + rng.below(2 * words);
+                match find(&table, word, hash) {
+                    Some(place) if rng.below(4) >= growth => {
+                        table.remove(place);
+                        assert_eq!(ahead.remove(&word), walk.is_ahead(hash(word)));
+                    }
+                    None if rng.below(4) < growth => {
+                        table.insert(hash(word), word, hash);
+                        if walk.is_ahead(hash(word)) {
+                            ahead.insert(word);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        assert!(ahead.is_empty());
+    }
+
+    #[test]
+    fn a_walk_meets_each_word_once_whatever_is_split_or_merged() {
+        for seed in 0..20 {
+            walk_beside_changes(1 + seed * seed * 30, good, seed);
+            walk_beside_changes(1 + seed * 30, poor, seed);
         }
     }
 

@@ -15,7 +15,7 @@
 use super::aof::Waker;
 use super::files::{FileHandle, Files, Open, reason};
 use crate::base::crc64::crc64;
-use crate::store::db::snapshot::{Position, Sink};
+use crate::store::db::snapshot::{LargeEntry, Sink};
 use crate::store::record::{Copies, View};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -193,6 +193,7 @@ pub fn start(task: Task) -> Result<(Box<dyn Sink>, Writing), String> {
         encoder: task.form.encoder(false),
         batch: Batch::default(),
         part_of: None,
+        held: Vec::new(),
         is_complete: false,
     };
     let writer = shared.clone();
@@ -235,6 +236,8 @@ struct Collector {
     batch: Batch,
     /// The rest of a large value, and its database, while parts of it are to come.
     part_of: Option<Vec<u8>>,
+    /// What is to be sent when the last part was.
+    held: Vec<Message>,
     is_complete: bool,
 }
 
@@ -256,8 +259,14 @@ impl Collector {
     fn send_batch(&mut self) {
         let Batch { db, copies, encoded } = std::mem::take(&mut self.batch);
         self.batch.db = db;
-        if !copies.is_empty() || !encoded.is_empty() {
-            self.send(Message::Batch { db, copies, encoded });
+        if copies.is_empty() && encoded.is_empty() {
+            return;
+        }
+        let message = Message::Batch { db, copies, encoded };
+        match self.part_of {
+            // Between two parts of a value there is no place for other entries.
+            Some(_) => self.held.push(message),
+            None => self.send(message),
         }
     }
 }
@@ -273,31 +282,32 @@ impl Sink for Collector {
             self.encoder.entry(&mut self.batch.encoded, entry);
         }
         self.count(1, self.batch.len() - before);
-        // Between two parts of a value there is no place for other entries.
-        if self.part_of.is_none() && self.batch.len() >= BATCH {
+        if self.batch.len() >= BATCH {
             self.send_batch();
         }
     }
 
-    fn part(&mut self, db: usize, entry: View<'_>, from: Position) -> Option<Position> {
-        let mut bytes = self.part_of.take().unwrap_or_default();
-        if from == 0 {
+    fn part(&mut self, db: usize, entry: &mut LargeEntry<'_>) -> bool {
+        let mut bytes = self.part_of.take().unwrap_or_else(|| {
             self.send_batch();
             self.count(1, 0);
-            self.encoder.begin(&mut bytes, entry);
-            self.send(Message::Batch { db, copies: Copies::default(), encoded: bytes });
-            bytes = Vec::new();
-        }
+            let mut encoded = Vec::new();
+            self.encoder.begin(&mut encoded, entry);
+            self.send(Message::Batch { db, copies: Copies::default(), encoded });
+            Vec::new()
+        });
         let before = bytes.len();
-        let next = self.encoder.part(&mut bytes, entry, from);
+        let has_more = self.encoder.part(&mut bytes, entry);
         self.count(0, bytes.len() - before);
-        if bytes.len() >= BATCH || next.is_none() {
+        if bytes.len() >= BATCH || !has_more {
             self.send(Message::Part(std::mem::take(&mut bytes)));
         }
-        if next.is_some() {
+        if has_more {
             self.part_of = Some(bytes);
+        } else {
+            std::mem::take(&mut self.held).into_iter().for_each(|message| self.send(message));
         }
-        next
+        has_more
     }
 
     fn is_full(&mut self) -> bool {

@@ -13,6 +13,7 @@ use super::table::{Due, Records};
 use crate::base::hash::Seed;
 use crate::base::rng::Rng;
 use crate::base::table::{Ahead, Part, Place};
+use crate::types::frozen::Thawed;
 use crate::types::string::INLINE_LIMIT;
 use crate::types::{Inline, Object, Slot, Type, Value, hash};
 
@@ -77,6 +78,8 @@ pub struct Expired {
 pub enum Garbage {
     Object(Box<Object>),
     Database(Records),
+    /// What a value has kept while it was frozen.
+    Thawed(Thawed),
 }
 
 impl From<Object> for Garbage {
@@ -90,6 +93,7 @@ impl Garbage {
     pub fn count(&self) -> usize {
         match self {
             Garbage::Object(_) => 1,
+            Garbage::Thawed(_) => 0,
             Garbage::Database(records) => records.len(),
         }
     }
@@ -577,6 +581,7 @@ impl Keyspace {
         if from != to {
             record = record.renamed(to);
         }
+        self.follow_transfer(db, to, &record);
         self.dbs[db].put(self.seed.hash(to), record);
         self.interests.note(db, to, Cause::Command);
         self.events.push(db, class::NEW, "new", to);
@@ -797,13 +802,11 @@ impl Edit<'_> {
             return;
         }
         let place = self.place;
-        let is_kept = self.keys.before_replacement(place);
+        self.keys.before_change(place);
         self.keys.db_mut().value_goes(place);
         let old = self.keys.db_mut().update(place, |record| record.set_value(fitting(value)));
-        match old {
-            Some(object) if is_kept => self.keys.keep_replaced(place, object),
-            Some(object) => self.keys.free(object),
-            None => {}
+        if let Some(object) = old {
+            self.keys.let_go_of(object);
         }
     }
 

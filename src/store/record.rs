@@ -524,36 +524,6 @@ impl Copies {
     }
 }
 
-/// A record that is in no table any more, but still read.
-pub struct Kept(Option<Record>);
-
-impl Kept {
-    /// `record` must be the last copy of it.
-    pub fn new(record: Record) -> Kept {
-        Kept(Some(record))
-    }
-
-    pub fn view(&self) -> View<'_> {
-        let record = self.0.expect("only into_object takes it, and ends this");
-        // SAFETY: this owns the record, and nobody changes it.
-        unsafe { View::new(record) }
-    }
-
-    /// Ends the record, and gives back its object.
-    pub fn into_object(mut self) -> Option<Box<Object>> {
-        self.0.take().and_then(Record::free)
-    }
-}
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        drop(self.0.take().and_then(Record::free));
-    }
-}
-
-// SAFETY: a record is plain owned memory, and objects are Send.
-unsafe impl Send for Kept {}
-
 /// A record as it is read: it lives as long as the borrow 'a of its owner.
 #[derive(Clone, Copy)]
 pub struct View<'a> {

@@ -21,7 +21,7 @@ pub enum Overflow {
 }
 
 /// Bytes that an integer of 64 bits can lie in.
-const WINDOW: usize = 9;
+pub const WINDOW: usize = 9;
 
 impl Form {
     fn mask(self) -> u64 {

@@ -17,9 +17,11 @@
 
 pub mod expiring;
 
+use super::Type;
+use super::frozen::{Elements, Found, Head, Memory, Piece, Thawed, Ticket, Visit};
 use crate::base::hash::Seed;
 use crate::base::rng::Rng;
-use crate::base::table::{Ahead, Table};
+use crate::base::table::{Ahead, Table, Walk};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
 use std::ptr::NonNull;
 
@@ -245,11 +247,17 @@ pub const MAX_TIME: i64 = (1 << (8 * TIME_BYTES)) - 1;
 pub struct Entries {
     /// Each word is an entry that only this table owns.
     table: Table,
+    frozen: Memory<Elements<Walk>>,
 }
 
 #[inline]
 fn hash(field: &[u8]) -> u64 {
     Seed::of_process().hash(field)
+}
+
+#[inline]
+fn hash_of_word(word: u64) -> u64 {
+    hash(Entry::from_word(word).field())
 }
 
 impl Entries {
@@ -291,20 +299,91 @@ impl Entries {
 
     /// Takes in an entry that no table has, for a field that has none.
     fn put(&mut self, entry: Entry) -> Place {
-        let rehash = |word| hash(Entry::from_word(word).field());
-        self.table.insert(hash(entry.field()), entry.word(), rehash)
+        let place = self.table.insert(hash(entry.field()), entry.word(), hash_of_word);
+        self.after_change(entry);
+        place
     }
 
     pub fn set_value(&mut self, place: Place, value: &[u8]) {
+        self.change(place, |entry| entry.set_value(value));
+    }
+
+    /// Changes an entry, and follows it when it moves in memory.
+    #[inline]
+    fn change(&mut self, place: Place, change: impl FnOnce(&mut Entry)) {
         let mut entry = Entry::from_word(self.table.get(place));
-        entry.set_value(value);
+        self.before_change(entry);
+        change(&mut entry);
         self.table.replace(place, entry.word());
+        self.after_change(entry);
     }
 
     pub fn remove(&mut self, place: Place) {
         let entry = Entry::from_word(self.table.get(place));
+        self.before_change(entry);
         self.table.remove(place);
         entry.free();
+    }
+
+    #[inline]
+    fn before_change(&mut self, entry: Entry) {
+        if self.frozen.is_some() {
+            self.save(entry);
+        }
+    }
+
+    #[cold]
+    fn save(&mut self, entry: Entry) {
+        let Some(frozen) = self.frozen.get_mut() else { return };
+        let is_ahead = frozen.position.is_ahead(hash(entry.field()));
+        // Times are not negative, so a number above them says that there is none.
+        let time = entry.expire_at().map_or(u64::MAX, |ms| ms as u64);
+        frozen.before_change(is_ahead, entry.word(), entry.pair(), time);
+    }
+
+    #[inline]
+    fn after_change(&mut self, entry: Entry) {
+        if self.frozen.is_some() {
+            self.skip(entry);
+        }
+    }
+
+    #[cold]
+    fn skip(&mut self, entry: Entry) {
+        let Some(frozen) = self.frozen.get_mut() else { return };
+        let is_ahead = frozen.position.is_ahead(hash(entry.field()));
+        frozen.after_change(is_ahead, entry.word());
+    }
+
+    /// See [`Object::freeze`](super::Object::freeze). `first_field_time` is for the head.
+    pub fn freeze(&mut self, ticket: Ticket, first_field_time: Option<i64>) {
+        let head = Head { first_field_time, ..Head::new(Type::Hash, self.len()) };
+        self.frozen = Memory::new(Elements::new(ticket, head));
+    }
+
+    pub fn frozen(&self) -> Option<(Ticket, Head)> {
+        self.frozen.get().map(|frozen| (frozen.ticket, frozen.head))
+    }
+
+    /// See [`Object::read_frozen`](super::Object::read_frozen).
+    pub fn read_frozen(&mut self, most: usize, visit: &mut Visit<'_>) -> bool {
+        let Some(frozen) = self.frozen.get_mut() else { return false };
+        frozen.read(&self.table, most, hash_of_word, |found| match found {
+            Found::Saved(field, value, time) => {
+                let time = i64::try_from(time).ok();
+                visit(Piece::Field(field, value, time));
+            }
+            Found::Word(word) => {
+                let entry = Entry::from_word(word);
+                let (field, value) = entry.pair();
+                visit(Piece::Field(field, value, entry.expire_at()));
+            }
+        })
+    }
+
+    /// See [`Object::thaw`](super::Object::thaw).
+    pub fn thaw(&mut self) -> Option<Thawed> {
+        self.frozen.take()
     }
 
     /// Every entry, in no order.

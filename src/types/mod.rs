@@ -8,6 +8,7 @@
 pub mod bitfield;
 pub mod bits;
 pub mod entry;
+pub mod frozen;
 pub mod geo;
 pub mod hash;
 pub mod hll;
@@ -20,6 +21,7 @@ pub mod string;
 pub mod zset;
 
 use crate::base::table::Ahead;
+use frozen::{Head, Thawed, Ticket, Visit};
 
 /// What TYPE answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,9 +87,10 @@ impl Inline {
 }
 
 /// A value too large, or too much changed, to live in its record.
-#[derive(Clone)]
 pub enum Object {
     String(Vec<u8>),
+    /// See [`Object::freeze`].
+    FrozenString(Box<string::Frozen>),
     Hash(hash::Table),
     /// A hash with fields that expire.
     ExpiringHash(Box<hash::Expiring>),
@@ -98,12 +101,99 @@ pub enum Object {
     Stream(Box<stream::Stream>),
 }
 
+impl Clone for Object {
+    /// The copy is not frozen.
+    fn clone(&self) -> Object {
+        match self {
+            Object::String(bytes) => Object::String(bytes.clone()),
+            Object::FrozenString(frozen) => Object::String(frozen.bytes().to_vec()),
+            Object::Hash(table) => Object::Hash(table.clone()),
+            Object::ExpiringHash(hash) => Object::ExpiringHash(hash.clone()),
+            Object::Zset(sorted) => Object::Zset(sorted.clone()),
+            Object::Set(set) => Object::Set(set.clone()),
+            Object::List(chunks) => Object::List(chunks.clone()),
+            Object::Stream(stream) => Object::Stream(stream.clone()),
+        }
+    }
+}
+
+impl Object {
+    /// From now on the value can be read as it is now, whatever becomes of it, with
+    /// [`Object::read_frozen`]. Takes a step for each chunk of a list, and for each group and
+    /// consumer of a stream.
+    pub fn freeze(&mut self, ticket: Ticket) {
+        match self {
+            Object::String(bytes) => {
+                let frozen = string::Frozen::new(ticket, std::mem::take(bytes));
+                *self = Object::FrozenString(Box::new(frozen));
+            }
+            Object::FrozenString(_) => {}
+            Object::Hash(table) => table.freeze(ticket, None),
+            Object::ExpiringHash(hash) => hash.fields.freeze(ticket),
+            Object::Zset(sorted) => sorted.freeze(ticket),
+            Object::Set(set) => set.freeze(ticket),
+            Object::List(chunks) => chunks.freeze(ticket),
+            Object::Stream(stream) => stream.freeze(ticket),
+        }
+    }
+
+    /// Whose value it was when it was frozen, and what is known of it from then; none if it is not
+    /// frozen.
+    pub fn frozen(&self) -> Option<(Ticket, Head)> {
+        match self {
+            Object::String(_) => None,
+            Object::FrozenString(frozen) => Some(frozen.head()),
+            Object::Hash(table) => table.frozen(),
+            Object::ExpiringHash(hash) => hash.fields.entries().frozen(),
+            Object::Zset(sorted) => sorted.frozen(),
+            Object::Set(set) => set.frozen(),
+            Object::List(chunks) => chunks.frozen(),
+            Object::Stream(stream) => stream.frozen(),
+        }
+    }
+
+    /// Hands over the next pieces of what was frozen, about `most`: no more than a few times that,
+    /// but perhaps none; false if these were the last.
+    pub fn read_frozen(&mut self, most: usize, visit: &mut Visit<'_>) -> bool {
+        match self {
+            Object::String(_) => false,
+            Object::FrozenString(frozen) => frozen.read(visit),
+            Object::Hash(table) => table.read_frozen(most, visit),
+            Object::ExpiringHash(hash) => hash.fields.entries_mut().read_frozen(most, visit),
+            Object::Zset(sorted) => sorted.read_frozen(most, visit),
+            Object::Set(set) => set.read_frozen(most, visit),
+            Object::List(chunks) => chunks.read_frozen(most, visit),
+            Object::Stream(stream) => stream.read_frozen(most, visit),
+        }
+    }
+
+    /// The value is not frozen any more. Returns what it has kept for that.
+    pub fn thaw(&mut self) -> Option<Thawed> {
+        match self {
+            Object::String(_) => None,
+            Object::FrozenString(frozen) => {
+                let empty = Box::new(string::Frozen::new(0, Vec::new()));
+                let (bytes, kept) = std::mem::replace(frozen, empty).into_parts();
+                *self = Object::String(bytes);
+                Some(Box::new(kept))
+            }
+            Object::Hash(table) => table.thaw(),
+            Object::ExpiringHash(hash) => hash.fields.entries_mut().thaw(),
+            Object::Zset(sorted) => sorted.thaw(),
+            Object::Set(set) => set.thaw(),
+            Object::List(chunks) => chunks.thaw(),
+            Object::Stream(stream) => stream.thaw(),
+        }
+    }
+}
+
 impl Object {
     /// About how many allocations freeing this takes: what decides where it is freed.
     pub fn free_effort(&self) -> usize {
         match self {
             // Giving back many pages to the kernel takes long, too.
             Object::String(bytes) => 1 + bytes.capacity() / 4096,
+            Object::FrozenString(frozen) => 1 + frozen.capacity() / 4096,
             Object::Hash(table) => table.len(),
             Object::ExpiringHash(hash) => hash.fields.len(),
             Object::Zset(sorted) => sorted.len(),
@@ -119,6 +209,7 @@ impl Object {
     pub fn memory(&self, samples: usize) -> usize {
         let inside = match self {
             Object::String(bytes) => bytes.capacity(),
+            Object::FrozenString(frozen) => frozen.capacity(),
             Object::Hash(table) => table.memory(samples),
             Object::ExpiringHash(hash) => size_of::<hash::Expiring>() + hash.fields.memory(samples),
             Object::Zset(sorted) => sorted.memory(samples),
@@ -168,7 +259,7 @@ impl Value<'_> {
             Value::Inline(Inline::List, _) => Type::List,
             Value::Inline(Inline::Set | Inline::IntSet, _) => Type::Set,
             Value::Inline(Inline::Zset, _) => Type::Zset,
-            Value::Object(Object::String(_)) => Type::String,
+            Value::Object(Object::String(_) | Object::FrozenString(_)) => Type::String,
             Value::Object(Object::Hash(_) | Object::ExpiringHash(_)) => Type::Hash,
             Value::Object(Object::Zset(_)) => Type::Zset,
             Value::Object(Object::Set(_)) => Type::Set,
@@ -184,7 +275,8 @@ impl Value<'_> {
             Value::Inline(Inline::Str, bytes) if !raw && bytes.len() <= string::EMBSTR_LIMIT => {
                 "embstr"
             }
-            Value::Inline(Inline::Str, _) | Value::Object(Object::String(_)) => "raw",
+            Value::Inline(Inline::Str, _)
+            | Value::Object(Object::String(_) | Object::FrozenString(_)) => "raw",
             Value::Inline(Inline::IntSet, _) => "intset",
             Value::Inline(Inline::Hash | Inline::List | Inline::Set | Inline::Zset, _) => {
                 "listpack"

@@ -42,6 +42,16 @@ pub fn put_varint(out: &mut &mut [u8], mut number: usize) {
     put(out, &[number as u8]);
 }
 
+/// Appends a variable-length number.
+#[inline]
+pub fn push_varint(bytes: &mut Vec<u8>, mut number: usize) {
+    while number > 0x7F {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,8 +3,13 @@
 //! Short strings live in their record; those above [`INLINE_LIMIT`] are vectors of their own, so
 //! that growing one does not move its key.
 
+mod frozen;
+
 use super::{Inline, Object, Slot, Value};
 use crate::base::number::{digits, parse_i64};
+use std::ops::Range;
+
+pub use frozen::Frozen;
 
 /// Bytes a string may have within its record.
 pub const INLINE_LIMIT: usize = 1024;
@@ -30,6 +35,7 @@ impl<'a> Str<'a> {
             Value::Inline(Inline::Str, bytes) => Some(Str::Bytes(bytes)),
             Value::Inline(Inline::Int, bytes) => Some(Str::Int(int_from(bytes))),
             Value::Object(Object::String(bytes)) => Some(Str::Bytes(bytes)),
+            Value::Object(Object::FrozenString(frozen)) => Some(Str::Bytes(frozen.bytes())),
             _ => None,
         }
     }
@@ -115,6 +121,11 @@ pub fn overwrite(slot: &mut impl Slot, at: usize, bytes: &[u8]) -> usize {
             overwrite_vec(string, at, bytes);
             string.len()
         }
+        Some(Object::FrozenString(frozen)) => {
+            let string = frozen.bytes_mut(at..at + bytes.len());
+            overwrite_vec(string, at, bytes);
+            string.len()
+        }
         _ => overwrite_inline(slot, at, bytes),
     };
     slot.set_raw();
@@ -157,6 +168,11 @@ fn overwrite_vec(string: &mut Vec<u8>, at: usize, bytes: &[u8]) {
 /// All bytes of a string, to be overwritten in place; an integer becomes its digits first. The
 /// caller has checked the type.
 pub fn bytes_mut(slot: &mut impl Slot) -> &mut [u8] {
+    bytes_mut_of(slot, 0..usize::MAX)
+}
+
+/// The same, of which only these are overwritten.
+pub fn bytes_mut_of(slot: &mut impl Slot, range: Range<usize>) -> &mut [u8] {
     if let Value::Inline(Inline::Int, digits) = slot.value() {
         let mut text = itoa::Buffer::new();
         let text = text.format(int_from(digits));
@@ -168,6 +184,7 @@ pub fn bytes_mut(slot: &mut impl Slot) -> &mut [u8] {
     }
     match slot.object_mut() {
         Some(Object::String(string)) => string,
+        Some(Object::FrozenString(frozen)) => frozen.bytes_mut(range),
         _ => &mut [],
     }
 }
@@ -176,7 +193,7 @@ pub fn bytes_mut(slot: &mut impl Slot) -> &mut [u8] {
 /// these bytes are there; an integer has no bytes.
 pub fn splice(slot: &mut impl Slot, at: usize, remove: usize, with: &[u8]) {
     if remove == with.len() {
-        bytes_mut(slot)[at..at + remove].copy_from_slice(with);
+        bytes_mut_of(slot, at..at + remove)[at..at + remove].copy_from_slice(with);
         return;
     }
     if let Value::Inline(_, bytes) = slot.value()
@@ -188,6 +205,11 @@ pub fn splice(slot: &mut impl Slot, at: usize, remove: usize, with: &[u8]) {
     }
     match slot.object_mut() {
         Some(Object::String(string)) => {
+            string.splice(at..at + remove, with.iter().copied());
+        }
+        Some(Object::FrozenString(frozen)) => {
+            // What is behind moves.
+            let string = frozen.bytes_mut(at..usize::MAX);
             string.splice(at..at + remove, with.iter().copied());
         }
         _ => slot.splice(at, remove, with.len()).copy_from_slice(with),

@@ -8,7 +8,7 @@ use crate::server::error::Error;
 use crate::store::NewValue;
 use crate::store::db::{Edit, Entry};
 use crate::store::event::class;
-use crate::types::bitfield::{Form, Overflow};
+use crate::types::bitfield::{self, Form, Overflow};
 use crate::types::string::{self, Str};
 use crate::types::{Inline, Slot};
 
@@ -165,7 +165,9 @@ fn run(edit: &mut Edit<'_>, step: &Step) -> Option<(i64, bool)> {
         }
     };
     if new != old {
-        form.write(string::bytes_mut(edit), step.offset, new);
+        let first = (step.offset >> 3) as usize;
+        let bytes = string::bytes_mut_of(edit, first..first.saturating_add(bitfield::WINDOW));
+        form.write(bytes, step.offset, new);
     }
     Some((reply, new != old))
 }

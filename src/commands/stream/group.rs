@@ -176,7 +176,7 @@ fn add_group(ctx: &mut Ctx) -> Result<(), Error> {
         Entry::Occupied(edit) => edit,
     };
     let group = Group::new(last_id, options.entries_read);
-    stream_unmarked(&mut edit).groups.insert(name.into(), group);
+    stream_unmarked(&mut edit).insert_group(name, group);
     edit.notify(class::STREAM, "xgroup-create");
     Ok(())
 }
@@ -189,7 +189,7 @@ fn set_id(ctx: &mut Ctx) -> Result<(), Error> {
     if let Some(error) = too_many {
         return Err(error);
     }
-    let Stream { log, groups } = stream_unmarked(&mut edit);
+    let Stream { log, groups, .. } = stream_unmarked(&mut edit);
     let last_id = match id_text {
         b"$" => log.last_id(),
         text => bound(text, 0)?,
@@ -208,19 +208,22 @@ fn set_id(ctx: &mut Ctx) -> Result<(), Error> {
 fn destroy(ctx: &mut Ctx) -> Result<(), Error> {
     let name = ctx.arg(3);
     let mut edit = existing(ctx)?;
-    let Some(group) = stream_unmarked(&mut edit).groups.remove(name) else {
+    let (was_there, group) = stream_unmarked(&mut edit).remove_group(name);
+    if !was_there {
         drop(edit);
         ctx.out.int(0);
         return Ok(());
-    };
+    }
     // Who waits for the group's entries is to hear of it; the stream has not changed.
     edit.note_for(Concerns::Waiting);
     edit.notify(class::STREAM, "xgroup-destroy");
     drop(edit);
     ctx.keys.mark_changed();
-    let mut rest = Stream::default();
-    rest.groups.insert(name.into(), group);
-    ctx.keys.free(Box::new(Object::Stream(Box::new(rest))));
+    if let Some(group) = group {
+        let mut rest = Stream::default();
+        rest.insert_group(name, group);
+        ctx.keys.free(Box::new(Object::Stream(Box::new(rest))));
+    }
     ctx.out.int(1);
     Ok(())
 }

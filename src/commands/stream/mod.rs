@@ -140,7 +140,7 @@ impl Place<'_> {
 
     /// The group in a stream that [`Place::check`] has found it in.
     fn of<'s>(&self, stream: &'s mut Stream) -> Result<Parts<'s>, Error> {
-        let Stream { log, groups } = stream;
+        let Stream { log, groups, .. } = stream;
         let group = groups.get_mut(self.group).ok_or_else(|| self.no_group())?;
         Ok(Parts { log, group })
     }

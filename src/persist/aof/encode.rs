@@ -8,7 +8,7 @@ use crate::store::record::View;
 use crate::types::hash::Hash;
 use crate::types::list::List;
 use crate::types::set::Set;
-use crate::types::stream::{Entry, Group, Log, Pending, Stream, StreamId};
+use crate::types::stream::{Entry, LogState, Pending, Stream, StreamId};
 use crate::types::string::Str;
 use crate::types::zset::Zset;
 use crate::types::{Type, Value};
@@ -197,9 +197,9 @@ impl Encoder {
 
     /// What follows a stream's entries.
     pub fn stream_end(&mut self, out: &mut Vec<u8>, stream: &Stream) {
-        self.stream_state(out, &stream.log);
+        self.stream_state(out, &stream.log.state());
         for (name, group) in &stream.groups {
-            self.group(out, name, group);
+            self.group(out, name, group.last_id, group.entries_read);
             for (consumer_id, consumer) in group.consumers() {
                 self.consumer(out, &consumer.name);
                 for (id, pending) in group.pending_range(StreamId::MIN, Some(consumer_id)) {
@@ -210,23 +210,29 @@ impl Encoder {
     }
 
     /// What a stream knows of itself besides its entries.
-    fn stream_state(&mut self, out: &mut Vec<u8>, log: &Log) {
-        if log.is_empty() {
+    pub fn stream_state(&mut self, out: &mut Vec<u8>, log: &LogState) {
+        if log.len == 0 {
             // Nothing else makes a stream without entries.
             command::whole(out, &[b"XADD", &self.key, b"MAXLEN", b"0", b"0-1", b"x", b"y"]);
         }
         command::begin(out, 7);
         command::arg(out, b"XSETID");
         command::arg(out, &self.key);
-        id(out, log.last_id());
+        id(out, log.last_id);
         command::arg(out, b"ENTRIESADDED");
-        command::number(out, log.entries_added());
+        command::number(out, log.entries_added);
         command::arg(out, b"MAXDELETEDID");
-        id(out, log.max_deleted_id());
+        id(out, log.max_deleted_id);
     }
 
     /// A group of a stream; its consumers follow.
-    fn group(&mut self, out: &mut Vec<u8>, name: &[u8], group: &Group) {
+    pub fn group(
+        &mut self,
+        out: &mut Vec<u8>,
+        name: &[u8],
+        last_id: StreamId,
+        entries_read: Option<i64>,
+    ) {
         self.group.clear();
         self.group.extend_from_slice(name);
         command::begin(out, 7);
@@ -234,14 +240,14 @@ impl Encoder {
         command::arg(out, b"CREATE");
         command::arg(out, &self.key);
         command::arg(out, name);
-        id(out, group.last_id);
+        id(out, last_id);
         command::arg(out, b"ENTRIESREAD");
         // -1 stands for what is not known.
-        command::number(out, group.entries_read.unwrap_or(-1));
+        command::number(out, entries_read.unwrap_or(-1));
     }
 
     /// A consumer of the group; its pending entries follow.
-    fn consumer(&mut self, out: &mut Vec<u8>, name: &[u8]) {
+    pub fn consumer(&mut self, out: &mut Vec<u8>, name: &[u8]) {
         self.consumer.clear();
         self.consumer.extend_from_slice(name);
         let words: [&[u8]; 5] = [b"XGROUP", b"CREATECONSUMER", &self.key, &self.group, name];
@@ -249,7 +255,7 @@ impl Encoder {
     }
 
     /// A pending entry of the consumer.
-    fn pending(&mut self, out: &mut Vec<u8>, entry: StreamId, pending: &Pending) {
+    pub fn pending(&mut self, out: &mut Vec<u8>, entry: StreamId, pending: &Pending) {
         command::begin(out, 12);
         command::arg(out, b"XCLAIM");
         command::arg(out, &self.key);
@@ -274,6 +280,7 @@ fn id(out: &mut Vec<u8>, id: StreamId) {
 mod tests {
     use super::*;
     use crate::store::{Keyspace, NewValue};
+    use crate::types::stream::Group;
     use crate::types::stream::Limits;
     use crate::types::{Inline, Object};
 

@@ -15,6 +15,7 @@
 
 mod bytes;
 mod decode;
+mod in_place;
 mod input;
 mod listpack;
 mod load;

@@ -1,14 +1,13 @@
 //! The payload of DUMP, which RESTORE takes: one value, the version of its form (2 bytes), and a
 //! checksum of all that. Must not know keys.
 
+use super::in_place::{self, Position};
 use super::input::Input;
-use super::parts;
 use super::value::Values;
 use super::write::{self, Writer, first_field_time};
 use super::{Error, Limits, NEWEST_VERSION, VALKEY_VERSIONS, VERSION, VERSION_WITH_FIELD_TIMES};
 use crate::base::crc64::crc64;
 use crate::store::NewValue;
-use crate::store::db::snapshot::Position;
 use crate::types::Value;
 
 /// Values whose effort to be freed is more than this are taken in parts by a [`Builder`].
@@ -66,9 +65,9 @@ impl Builder {
             }
         };
         if self.at == 0 {
-            self.piece.push(parts::kind(value));
+            self.piece.push(in_place::kind(value));
         }
-        match parts::part(&mut Writer::new(false), &mut self.piece, object, self.at) {
+        match in_place::part(&mut Writer::new(false), &mut self.piece, object, self.at) {
             Some(next) => self.at = next,
             None => {
                 push_version(&mut self.piece, value);

@@ -9,10 +9,11 @@
 use super::{VERSION, VERSION_WITH_FIELD_TIMES, container, kind, listpack, lzf, opcode};
 use crate::base::number::push_f64;
 use crate::store::{Keyspace, View};
+use crate::types::frozen::{ConsumerHead, GroupHead};
 use crate::types::hash::Hash;
 use crate::types::list::List;
 use crate::types::set::Set;
-use crate::types::stream::{Entry, Log, Stream, StreamId};
+use crate::types::stream::{Entry, LogState, Pending, Stream, StreamId};
 use crate::types::string::Str;
 use crate::types::zset::Zset;
 use crate::types::{Object, Type, Value};
@@ -370,26 +371,44 @@ impl Writer {
         self.stream_end(out, stream);
     }
 
+    /// What stands before a group's pending entries.
+    pub fn stream_group(&mut self, out: &mut Vec<u8>, group: &GroupHead<'_>) {
+        self.string(out, group.name);
+        stream_id(out, group.last_id);
+        // -1 stands for what is not known.
+        length(out, group.entries_read.unwrap_or(-1) as u64);
+        length(out, group.pending as u64);
+    }
+
+    /// What stands before the IDs of a consumer's pending entries.
+    pub fn stream_consumer(&mut self, out: &mut Vec<u8>, consumer: &ConsumerHead<'_>) {
+        self.string(out, consumer.name);
+        time(out, consumer.seen_ms);
+        length(out, consumer.pending as u64);
+    }
+
     /// What follows a stream's nodes: what it knows of itself, and its groups.
     pub fn stream_end(&mut self, out: &mut Vec<u8>, stream: &Stream) {
-        stream_state(out, &stream.log);
+        stream_state(out, &stream.log.state());
         length(out, stream.groups.len() as u64);
         for (name, group) in &stream.groups {
-            self.string(out, name);
-            stream_id(out, group.last_id);
-            // -1 stands for what is not known.
-            length(out, group.entries_read.unwrap_or(-1) as u64);
-            length(out, group.pending_len() as u64);
+            let (last_id, entries_read) = (group.last_id, group.entries_read);
+            let pending = group.pending_len();
+            self.stream_group(out, &GroupHead { name, last_id, entries_read, pending });
             for (id, pending) in group.pending_range(StreamId::MIN, None) {
-                raw_stream_id(out, id);
-                time(out, pending.delivered_ms);
-                length(out, pending.deliveries as u64);
+                stream_pending(out, id, &pending);
             }
             length(out, group.consumers_len() as u64);
             for (consumer_id, consumer) in group.consumers() {
-                self.string(out, &consumer.name);
-                time(out, consumer.seen_ms);
-                length(out, consumer.pending_len() as u64);
+                self.stream_consumer(
+                    out,
+                    &ConsumerHead {
+                        name: &consumer.name,
+                        seen_ms: consumer.seen_ms,
+                        active_ms: consumer.active_ms,
+                        pending: consumer.pending_len(),
+                    },
+                );
                 for (id, _) in group.pending_range(StreamId::MIN, Some(consumer_id)) {
                     raw_stream_id(out, id);
                 }
@@ -458,12 +477,19 @@ fn push_stream_entry(
 }
 
 /// What a stream knows of itself besides its entries.
-pub fn stream_state(out: &mut Vec<u8>, log: &Log) {
-    length(out, log.len());
-    stream_id(out, log.last_id());
-    stream_id(out, log.first_id());
-    stream_id(out, log.max_deleted_id());
-    length(out, log.entries_added());
+pub fn stream_state(out: &mut Vec<u8>, state: &LogState) {
+    length(out, state.len);
+    stream_id(out, state.last_id);
+    stream_id(out, state.first_id);
+    stream_id(out, state.max_deleted_id);
+    length(out, state.entries_added);
+}
+
+/// An entry that a group waits for to be acknowledged.
+pub fn stream_pending(out: &mut Vec<u8>, id: StreamId, pending: &Pending) {
+    raw_stream_id(out, id);
+    time(out, pending.delivered_ms);
+    length(out, pending.deliveries as u64);
 }
 
 fn stream_id(out: &mut Vec<u8>, id: StreamId) {
@@ -471,7 +497,8 @@ fn stream_id(out: &mut Vec<u8>, id: StreamId) {
     length(out, id.seq);
 }
 
-fn raw_stream_id(out: &mut Vec<u8>, id: StreamId) {
+/// As pending entries are named.
+pub fn raw_stream_id(out: &mut Vec<u8>, id: StreamId) {
     out.extend_from_slice(&id.ms.to_be_bytes());
     out.extend_from_slice(&id.seq.to_be_bytes());
 }

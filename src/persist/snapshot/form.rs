@@ -4,9 +4,8 @@ use super::commands;
 use crate::persist::aof::encode;
 use crate::persist::rdb::parts;
 use crate::persist::rdb::write::{self, Use, Writer};
-use crate::store::db::snapshot::Position;
+use crate::store::db::snapshot::LargeEntry;
 use crate::store::record::View;
-use crate::types::Value;
 use std::sync::Arc;
 
 /// The form of a file.
@@ -109,21 +108,18 @@ impl Encoder {
     }
 
     /// What stands before the first part of a large entry.
-    pub fn begin(&mut self, out: &mut Vec<u8>, entry: View<'_>) {
+    pub fn begin(&mut self, out: &mut Vec<u8>, entry: &LargeEntry<'_>) {
         match self {
-            Encoder::Rdb(writer, used) => parts::begin(writer, out, entry, used(entry.access())),
+            Encoder::Rdb(writer, used) => parts::begin(writer, out, entry, used(entry.access)),
             Encoder::Commands(both) => commands::begin(&mut both.large, out, entry),
         }
     }
 
-    /// The part of a large entry from a position on; returns where to go on, or none at the end.
-    pub fn part(&mut self, out: &mut Vec<u8>, entry: View<'_>, from: Position) -> Option<Position> {
+    /// The next part of a large entry; false if it was the last.
+    pub fn part(&mut self, out: &mut Vec<u8>, entry: &mut LargeEntry<'_>) -> bool {
         match self {
-            Encoder::Rdb(writer, _) => {
-                let Value::Object(object) = entry.value() else { return None };
-                parts::part(writer, out, object, from)
-            }
-            Encoder::Commands(both) => commands::part(&mut both.large, out, entry, from),
+            Encoder::Rdb(writer, _) => parts::part(writer, out, entry),
+            Encoder::Commands(both) => commands::part(&mut both.large, out, entry),
         }
     }
 }

@@ -7,10 +7,14 @@
 //! has not seen it; new records are born seen. So each entry is shown exactly once, in no order,
 //! as it was at the beginning, and the memory this takes is what waits in the sink.
 //!
+//! A large value is not shown at once but frozen ([`Object::freeze`]), and shown in parts, one
+//! value after the other: it may change meanwhile, go to another key or leave its database.
+//!
 //! ```text
-//!   begin ──► walk, some records a step ──────────────────────────► complete
-//!               ▲ large values: part by part, between steps
-//!   a change ───┘ shows the record first     a removal: a large value is kept for later
+//!   begin ──► walk, some records a step ─┬────────────────────────► complete
+//!                                        │  ▲ when those are shown
+//!   a change ───┬── shows the record     ▼  │
+//!               └── freezes a large one ──► large values, part by part
 //! ```
 //!
 //! A snapshot that is given up goes on walking without showing anything: the marks must be alike
@@ -18,9 +22,10 @@
 
 use super::{Garbage, Keyspace, Records};
 use crate::base::table::Place;
-use crate::store::record::{Kept, NewValue, Record, View};
+use crate::store::record::{Record, View};
+use crate::types::frozen::{Head, Ticket};
 use crate::types::{Object, Value};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 #[cfg(test)]
 mod tests;
@@ -28,17 +33,15 @@ mod tests;
 /// Values whose effort to be freed is more than this are shown in parts. In tests any object is.
 const LARGE: usize = if cfg!(test) { 0 } else { 64 };
 
-/// How far a sink has come in a large value: 0 is its beginning, what else is the sink's business.
-pub type Position = u128;
-
 /// Where a snapshot's entries go.
 pub trait Sink: Send {
     /// An entry of database `db` as it was when the snapshot began.
     fn entry(&mut self, db: usize, entry: View<'_>);
 
-    /// The next part of a large entry, which stays as it is until its last part was taken: where
-    /// to go on, or none at its end. Whole entries may come between two parts.
-    fn part(&mut self, db: usize, entry: View<'_>, from: Position) -> Option<Position>;
+    /// The next part of a large entry, beginning with the first; false if that was the last one.
+    /// The value is frozen, and what is frozen is to be taken. Whole entries may come between two
+    /// parts, but no other large one.
+    fn part(&mut self, db: usize, entry: &mut LargeEntry<'_>) -> bool;
 
     /// It wants no more for now. What is changed meanwhile is shown to it all the same.
     fn is_full(&mut self) -> bool;
@@ -47,36 +50,43 @@ pub trait Sink: Send {
     fn complete(self: Box<Self>);
 }
 
+/// A large entry of which something is to be shown.
+pub struct LargeEntry<'a> {
+    pub key: &'a [u8],
+    /// Milliseconds since 1970.
+    pub expire_at: Option<i64>,
+    pub access: u32,
+    pub head: Head,
+    pub value: &'a mut Object,
+}
+
 /// A snapshot on its way.
 pub(super) struct Snapshot {
     /// None if the snapshot was given up.
     sink: Option<Box<dyn Sink>>,
-    /// The large value that is shown in parts now.
-    large: Option<Large>,
-    /// Keys of large values not seen yet, by the databases' present numbers.
-    queue: VecDeque<(usize, Box<[u8]>)>,
-    /// Large values that left their databases before they were seen.
-    kept: VecDeque<(usize, Kept)>,
+    /// Large values that are to be shown, the first of them perhaps in part already. All are
+    /// frozen.
+    large: BTreeMap<Ticket, Large>,
+    next_ticket: Ticket,
     /// Databases that were emptied before they were seen.
     flushed: VecDeque<Records>,
 }
 
+/// A large value and what its entry was when it was frozen.
 struct Large {
+    db: usize,
+    key: Box<[u8]>,
+    expire_at: Option<i64>,
+    access: u32,
     source: Source,
-    at: Position,
 }
 
+/// Where a large value is now.
 enum Source {
-    /// Still in the database of this (present) number.
+    /// In the database of this (present) number, under this key.
     Key(usize, Box<[u8]>),
-    /// Kept, from the database that had this number.
-    Kept(usize, Kept),
-}
-
-impl Large {
-    fn is_at(&self, db: usize, key: &[u8]) -> bool {
-        matches!(&self.source, Source::Key(own_db, own) if *own_db == db && **own == *key)
-    }
+    /// In no database any more.
+    Kept(Box<Object>),
 }
 
 fn is_large(view: &View<'_>) -> bool {
@@ -84,54 +94,77 @@ fn is_large(view: &View<'_>) -> bool {
 }
 
 impl Snapshot {
-    fn show(&mut self, db: usize, entry: View<'_>) {
-        if let Some(sink) = &mut self.sink {
-            sink.entry(db, entry);
+    /// Freezes a large value that was not seen yet, in the database of this present number.
+    fn freeze(&mut self, records: &mut Records, db: usize, place: Place) {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        let view = records.view(place);
+        let (key, expire_at, access) =
+            (Box::<[u8]>::from(view.key()), view.expire_at(), view.access());
+        let (source, db) = (Source::Key(db, key.clone()), records.snapshot_db());
+        self.large.insert(ticket, Large { db, key, expire_at, access, source });
+        if let Some(object) = records.object_mut(place) {
+            object.freeze(ticket);
         }
     }
 
-    /// Keeps a large value that has left its database unseen.
-    fn keep(&mut self, db: usize, record: Record) {
-        self.kept.push_back((db, Kept::new(record)));
+    /// Shows a record that was not seen yet, or sees to it that it will be.
+    fn see(&mut self, records: &mut Records, db: usize, place: Place) {
+        records.mark_seen(place);
+        let Some(sink) = &mut self.sink else { return };
+        let view = records.view(place);
+        if is_large(&view) {
+            self.freeze(records, db, place);
+        } else {
+            sink.entry(records.snapshot_db(), view);
+        }
     }
 
-    /// Shows one part of the large value, which ends when there are no more.
-    fn part(&mut self, keys: &mut Keyspace) {
-        let (Some(large), Some(sink)) = (&mut self.large, &mut self.sink) else { return };
-        let next = match &large.source {
+    #[cold]
+    fn see_changing(&mut self, records: &mut Records, db: usize, place: Place) {
+        if !records.is_seen(place) {
+            self.see(records, db, place);
+        }
+    }
+
+    /// Shows the next part of the first large value; false if there is none.
+    fn part(&mut self, keys: &mut Keyspace) -> bool {
+        let Some(mut first) = self.large.first_entry() else { return false };
+        let Large { db, key, expire_at, access, source } = first.get_mut();
+        let value = match source {
             Source::Key(db, key) => {
-                let records = &keys.dbs[*db];
-                let found = records.find(keys.seed.hash(key), key);
-                found.and_then(|(_, view)| sink.part(records.snapshot_db(), view, large.at))
+                let place = keys.find(*db, key);
+                place.and_then(|place| keys.dbs[*db].object_mut(place))
             }
-            Source::Kept(db, kept) => sink.part(*db, kept.view(), large.at),
+            Source::Kept(object) => Some(&mut **object),
         };
-        if let Some(at) = next {
-            large.at = at;
-            return;
+        let frozen = value.and_then(|value| value.frozen().map(|(_, head)| (value, head)));
+        let Some(((value, head), sink)) = frozen.zip(self.sink.as_mut()) else {
+            debug_assert!(false, "a large value is lost");
+            first.remove();
+            return true;
+        };
+        let (expire_at, access) = (*expire_at, *access);
+        let mut entry = LargeEntry { key, expire_at, access, head, value };
+        if !sink.part(*db, &mut entry) {
+            let thawed = value.thaw();
+            keys.garbage.extend(thawed.map(Garbage::Thawed));
+            if let Source::Kept(object) = first.remove().source {
+                keys.free(object);
+            }
         }
-        if let Some(Large { source: Source::Kept(_, kept), .. }) = self.large.take() {
-            keys.free_kept(kept);
-        }
+        true
     }
 
     /// Does a little; false if nothing is left to do.
     fn advance(&mut self, keys: &mut Keyspace) -> bool {
-        if self.large.is_some() {
-            self.part(keys);
-        } else if let Some((db, kept)) = self.kept.pop_front() {
-            self.large = Some(Large { source: Source::Kept(db, kept), at: 0 });
-        } else if let Some((db, key)) = self.queue.pop_front() {
-            let records = &mut keys.dbs[db];
-            let found = records.find(keys.seed.hash(&key), &key).map(|(place, _)| place);
-            if let Some(place) = found.filter(|&place| !records.is_seen(place)) {
-                records.mark_seen(place);
-                self.large = Some(Large { source: Source::Key(db, key), at: 0 });
-            }
-        } else if let Some(db) = (0..keys.dbs.len()).find(|&db| keys.dbs[db].is_partly_seen()) {
-            self.walk(&mut keys.dbs[db], |key| (db, key));
+        if self.part(keys) {
+            return true;
+        }
+        if let Some(db) = (0..keys.dbs.len()).find(|&db| keys.dbs[db].is_partly_seen()) {
+            self.walk(&mut keys.dbs[db], db);
         } else if let Some(mut records) = self.flushed.pop_front() {
-            self.walk_flushed(&mut records);
+            self.walk(&mut records, FLUSHED);
             match records.is_partly_seen() {
                 true => self.flushed.push_front(records),
                 false => keys.garbage.push(Garbage::Database(records)),
@@ -142,41 +175,38 @@ impl Snapshot {
         true
     }
 
-    /// Shows a few records; large ones only become part of the queue.
-    fn walk(&mut self, records: &mut Records, place: impl Fn(Box<[u8]>) -> (usize, Box<[u8]>)) {
-        let db = records.snapshot_db();
-        let Snapshot { sink, queue, .. } = self;
-        records.step_snapshot(|view| {
-            let Some(sink) = sink else { return true };
-            let is_large = is_large(&view);
-            if is_large {
-                queue.push_back(place(view.key().into()));
-            } else {
-                sink.entry(db, view);
-            }
-            !is_large
-        });
-    }
-
-    /// The same for a database that nobody else sees any more: its large values are taken out.
-    fn walk_flushed(&mut self, records: &mut Records) {
-        let mut large = Vec::new();
-        let db = records.snapshot_db();
+    /// Shows a few records; large ones are frozen, and taken out of a database that was emptied.
+    fn walk(&mut self, records: &mut Records, db: usize) {
+        let snapshot_db = records.snapshot_db();
+        let mut large: Vec<Box<[u8]>> = Vec::new();
         records.step_snapshot(|view| {
             let Some(sink) = &mut self.sink else { return true };
             match is_large(&view) {
-                true => large.push(Box::<[u8]>::from(view.key())),
-                false => sink.entry(db, view),
+                true => large.push(view.key().into()),
+                false => sink.entry(snapshot_db, view),
             }
             true
         });
         for key in large {
-            let found = records.find(records.hash(&key), &key).map(|(place, _)| place);
-            let record = found.map(|place| records.take(place));
-            record.into_iter().for_each(|record| self.keep(db, record));
+            let Some((place, _)) = records.find(records.hash(&key), &key) else { continue };
+            self.freeze(records, db, place);
+            if db == FLUSHED {
+                records.take(place).free().into_iter().for_each(|object| _ = self.keep(object));
+            }
         }
     }
+
+    /// Keeps a value that has left its database, if it is still to be shown; else it is returned.
+    fn keep(&mut self, object: Box<Object>) -> Option<Box<Object>> {
+        let large = object.frozen().and_then(|(ticket, _)| self.large.get_mut(&ticket));
+        let Some(large) = large else { return Some(object) };
+        large.source = Source::Kept(object);
+        None
+    }
 }
+
+/// The present number of a database that was emptied.
+const FLUSHED: usize = usize::MAX;
 
 impl Keyspace {
     /// Begins a snapshot of all databases as they are now; false if one is still on its way.
@@ -186,9 +216,9 @@ impl Keyspace {
             return false;
         }
         self.dbs.iter_mut().enumerate().for_each(|(db, records)| records.begin_snapshot(db));
-        let (large, queue) = (None, VecDeque::new());
-        let (kept, flushed) = (VecDeque::new(), VecDeque::new());
-        self.snapshot = Some(Box::new(Snapshot { sink: Some(sink), large, queue, kept, flushed }));
+        let (large, flushed) = (BTreeMap::new(), VecDeque::new());
+        let snapshot = Snapshot { sink: Some(sink), large, next_ticket: 0, flushed };
+        self.snapshot = Some(Box::new(snapshot));
         true
     }
 
@@ -221,117 +251,58 @@ impl Keyspace {
     pub fn abort_snapshot(&mut self) {
         let Some(mut snapshot) = self.snapshot.take() else { return };
         snapshot.sink = None;
-        if let Some(Large { source: Source::Kept(_, kept), .. }) = snapshot.large.take() {
-            self.free_kept(kept);
-        }
-        snapshot.kept.drain(..).for_each(|(_, kept)| self.free_kept(kept));
-        // What is queued has no mark yet, and the walk has been there.
-        for (db, key) in snapshot.queue.drain(..) {
-            let records = &mut self.dbs[db];
-            let found = records.find(self.seed.hash(&key), &key).map(|(place, _)| place);
-            found.into_iter().for_each(|place| records.mark_seen(place));
+        for large in std::mem::take(&mut snapshot.large).into_values() {
+            match large.source {
+                Source::Kept(object) => self.free(object),
+                Source::Key(db, key) => {
+                    let place = self.find(db, &key);
+                    let object = place.and_then(|place| self.dbs[db].object_mut(place));
+                    self.garbage.extend(object.and_then(Object::thaw).map(Garbage::Thawed));
+                }
+            }
         }
         self.garbage.extend(snapshot.flushed.drain(..).map(Garbage::Database));
         self.snapshot = Some(snapshot);
     }
 
-    fn free_kept(&mut self, kept: Kept) {
-        if let Some(object) = kept.into_object() {
-            self.free(object);
-        }
+    fn find(&self, db: usize, key: &[u8]) -> Option<Place> {
+        self.dbs[db].find(self.seed.hash(key), key).map(|(place, _)| place)
     }
 
     /// To be called before a record of the current database is changed.
     #[inline]
     pub(super) fn before_change(&mut self, place: Place) {
-        if self.snapshot.is_some() {
-            self.show_changing(place);
+        if let Some(snapshot) = &mut self.snapshot {
+            snapshot.see_changing(&mut self.dbs[self.current], self.current, place);
         }
-    }
-
-    #[cold]
-    fn show_changing(&mut self, place: Place) {
-        let current = self.current;
-        let Some(mut snapshot) = self.snapshot.take() else { return };
-        let records = &mut self.dbs[current];
-        if !records.is_seen(place) {
-            records.mark_seen(place);
-            snapshot.show(records.snapshot_db(), records.view(place));
-        } else {
-            let key = records.view(place).key();
-            if snapshot.large.as_ref().is_some_and(|large| large.is_at(current, key)) {
-                while snapshot.large.is_some() && snapshot.sink.is_some() {
-                    snapshot.part(self);
-                }
-            }
-        }
-        self.snapshot = Some(snapshot);
     }
 
     /// Takes a record out of the current database for good, and frees it when nobody needs it.
     pub(super) fn take_for_good(&mut self, place: Place) {
-        let record = match &self.snapshot {
-            Some(_) => self.take_in_snapshot(place),
-            None => Some(self.db_mut().take(place)),
+        self.before_change(place);
+        if let Some(object) = self.db_mut().take(place).free() {
+            self.let_go_of(object);
+        }
+    }
+
+    /// Ends a value that has left its record, unless the snapshot wants it.
+    pub(super) fn let_go_of(&mut self, object: Box<Object>) {
+        let unwanted = match &mut self.snapshot {
+            Some(snapshot) => snapshot.keep(object),
+            None => Some(object),
         };
-        if let Some(object) = record.and_then(Record::free) {
-            self.free(object);
-        }
+        unwanted.into_iter().for_each(|object| self.free(object));
     }
 
-    /// Takes a record out; none if the snapshot keeps it, as it is large and not wholly seen.
-    #[cold]
-    fn take_in_snapshot(&mut self, place: Place) -> Option<Record> {
-        let current = self.current;
-        let records = &mut self.dbs[current];
-        let (is_seen, db) = (records.is_seen(place), records.snapshot_db());
-        let view = records.view(place);
-        let snapshot = self.snapshot.as_mut().filter(|snapshot| snapshot.sink.is_some());
-        let Some(snapshot) = snapshot else { return Some(records.take(place)) };
-        if let Some(large) = &mut snapshot.large
-            && large.is_at(current, view.key())
+    /// To be called when a record, of which [`Keyspace::before_change`] was told, was put under
+    /// this key.
+    pub(super) fn follow_transfer(&mut self, db: usize, key: &[u8], record: &Record) {
+        let Some(snapshot) = &mut self.snapshot else { return };
+        if let Value::Object(object) = record.value()
+            && let Some((ticket, _)) = object.frozen()
+            && let Some(large) = snapshot.large.get_mut(&ticket)
         {
-            large.source = Source::Kept(db, Kept::new(records.take(place)));
-            return None;
-        }
-        if !is_seen && is_large(&view) {
-            snapshot.keep(db, records.take(place));
-            return None;
-        }
-        if !is_seen {
-            snapshot.show(db, view);
-        }
-        Some(records.take(place))
-    }
-
-    /// To be called before the value of a record of the current database is replaced: true if a
-    /// large one must be given to [`Keyspace::keep_replaced`] afterwards.
-    #[inline]
-    pub(super) fn before_replacement(&mut self, place: Place) -> bool {
-        self.snapshot.is_some() && self.show_replaced(place)
-    }
-
-    #[cold]
-    fn show_replaced(&mut self, place: Place) -> bool {
-        let records = self.db();
-        let view = records.view(place);
-        let wanted = self.snapshot.as_ref().is_some_and(|snapshot| snapshot.sink.is_some());
-        if wanted && !records.is_seen(place) && is_large(&view) {
-            self.db_mut().mark_seen(place);
-            return true;
-        }
-        self.show_changing(place);
-        false
-    }
-
-    /// Keeps the large value that a record had when it was replaced, under the record's key.
-    pub(super) fn keep_replaced(&mut self, place: Place, old: Box<Object>) {
-        let (db, now) = (self.db().snapshot_db(), self.db().view(place));
-        // Its expiry and access are still what they were.
-        let mut record = Record::new(now.key(), NewValue::Object(old), now.expire_at());
-        record.set_access(now.access());
-        if let Some(snapshot) = &mut self.snapshot {
-            snapshot.keep(db, record);
+            large.source = Source::Key(db, key.into());
         }
     }
 
@@ -341,28 +312,15 @@ impl Keyspace {
         else {
             return self.garbage.push(Garbage::Database(old));
         };
-        let mut take = |key: &[u8], only_unseen: bool| {
-            let place = old.find(old.hash(key), key).map(|(place, _)| place);
-            let place = place.filter(|&place| !(only_unseen && old.is_seen(place)));
-            place.map(|place| Kept::new(old.take(place)))
-        };
-        let number = |old: &Records| old.snapshot_db();
-        let mut kept = Vec::new();
-        snapshot.queue.retain(|(own, key)| {
-            if *own == db {
-                kept.extend(take(key, true));
+        for large in snapshot.large.values_mut() {
+            if let Source::Key(own, key) = &large.source
+                && *own == db
+                && let Some((place, _)) = old.find(old.hash(key), key)
+                && let Some(object) = old.take(place).free()
+            {
+                large.source = Source::Kept(object);
             }
-            *own != db
-        });
-        let in_parts = match &snapshot.large {
-            Some(Large { source: Source::Key(own, key), .. }) if *own == db => take(key, false),
-            _ => None,
-        };
-        let old_db = number(&old);
-        if let (Some(large), Some(kept)) = (&mut snapshot.large, in_parts) {
-            large.source = Source::Kept(old_db, kept);
         }
-        snapshot.kept.extend(kept.into_iter().map(|kept| (old_db, kept)));
         match old.is_partly_seen() {
             true => snapshot.flushed.push_back(old),
             false => self.garbage.push(Garbage::Database(old)),
@@ -372,14 +330,12 @@ impl Keyspace {
     /// Follows two databases that have exchanged their numbers.
     pub(super) fn follow_swap(&mut self, a: usize, b: usize) {
         let Some(snapshot) = &mut self.snapshot else { return };
-        let swapped = |db: &mut usize| match *db {
-            db_is if db_is == a => *db = b,
-            db_is if db_is == b => *db = a,
-            _ => {}
-        };
-        snapshot.queue.iter_mut().for_each(|(db, _)| swapped(db));
-        if let Some(Large { source: Source::Key(db, _), .. }) = &mut snapshot.large {
-            swapped(db);
+        for large in snapshot.large.values_mut() {
+            match &mut large.source {
+                Source::Key(db, _) if *db == a => *db = b,
+                Source::Key(db, _) if *db == b => *db = a,
+                _ => {}
+            }
         }
     }
 }

@@ -8,6 +8,7 @@
 use super::{Entries, Entry, MAX_TIME, Pair, Place, hash};
 use crate::base::rng::Rng;
 use crate::base::table::Ahead;
+use crate::types::frozen::Ticket;
 use std::cell::Cell;
 use std::collections::BTreeSet;
 
@@ -142,10 +143,10 @@ impl Expiring {
 
     /// Changes an entry, and follows it when it moves in memory or in time.
     fn change(&mut self, place: Place, change: impl FnOnce(&mut Entry)) {
-        let mut entry = self.entry(place);
+        let entry = self.entry(place);
         let before = entry.expire_at().map(|ms| Due::new(ms, entry.word()));
-        change(&mut entry);
-        self.entries.table.replace(place, entry.word());
+        self.entries.change(place, change);
+        let entry = self.entry(place);
         let after = entry.expire_at().map(|ms| Due::new(ms, entry.word()));
         if before != after {
             before.into_iter().for_each(|due| self.forget(due));
@@ -163,6 +164,20 @@ impl Expiring {
         self.order.remove(&due);
         let (until, count) = self.counted.get();
         self.counted.set((until, count - usize::from(due.ms() <= until)));
+    }
+
+    /// See [`Object::freeze`](crate::types::Object::freeze).
+    pub fn freeze(&mut self, ticket: Ticket) {
+        self.entries.freeze(ticket, self.earliest());
+    }
+
+    /// Its entries, of which what was frozen is to be read.
+    pub fn entries(&self) -> &Entries {
+        &self.entries
+    }
+
+    pub fn entries_mut(&mut self) -> &mut Entries {
+        &mut self.entries
     }
 
     pub fn remove(&mut self, place: Place) {

@@ -33,12 +33,15 @@ pub struct Chunk {
     count: usize,
     /// Bytes its elements would take as entries of a listpack.
     entry_bytes: usize,
+    /// Which of the chunks it was when the list was frozen, from 1; 0 if it has changed since. In
+    /// a list that is not frozen it means nothing.
+    pub number: u32,
 }
 
 impl Chunk {
     pub fn new() -> Chunk {
         let data = Data::Plain { buffer: Box::default(), start: 0, end: 0 };
-        Chunk { data, count: 0, entry_bytes: 0 }
+        Chunk { data, count: 0, entry_bytes: 0, number: 0 }
     }
 
     /// Takes packed elements.
@@ -49,7 +52,7 @@ impl Chunk {
             count += 1;
             entry_bytes += entry_size(element);
         }
-        Chunk { data, count, entry_bytes }
+        Chunk { data, count, entry_bytes, number: 0 }
     }
 
     pub fn count(&self) -> usize {
@@ -295,7 +298,7 @@ impl Chunk {
         let (count, entry_bytes) = (self.count + other.count, self.entry_bytes + other.entry_bytes);
         let len = bytes.len();
         let data = Data::Plain { buffer: bytes.into_boxed_slice(), start: 0, end: len };
-        *self = Chunk { data, count, entry_bytes };
+        *self = Chunk { data, count, entry_bytes, number: 0 };
     }
 
     /// Keeps those elements of a plain chunk that `keep` says.

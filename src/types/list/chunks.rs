@@ -2,8 +2,10 @@
 //! larger element has a chunk of its own.
 
 use super::chunk::{Chunk, End};
+use super::frozen::Frozen;
 use super::limits::{LISTPACK_EMPTY, Limits};
 use super::packed::{self, Backward, Forward};
+use crate::types::frozen::{Head, Memory, Thawed, Ticket, Visit};
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
@@ -20,6 +22,7 @@ pub struct Chunks {
     depth: usize,
     /// Whether Redis would call it a quicklist.
     is_quicklist: bool,
+    frozen: Memory<Frozen>,
 }
 
 /// An element's chunk, and its index there.
@@ -32,7 +35,8 @@ struct Place {
 impl Chunks {
     pub fn new(is_quicklist: bool, limits: &Limits) -> Chunks {
         let depth = usize::try_from(limits.depth).unwrap_or(usize::MAX);
-        Chunks { chunks: VecDeque::new(), count: 0, depth, is_quicklist }
+        let (chunks, frozen) = (VecDeque::new(), Memory::default());
+        Chunks { chunks, count: 0, depth, is_quicklist, frozen }
     }
 
     /// Takes packed elements as the first chunk of an empty list.
@@ -173,6 +177,9 @@ impl Chunks {
             && chunk.count() < limits.elements()
             && chunk.takes(end, element, most)
         {
+            if let Some(frozen) = self.frozen.get_mut() {
+                frozen.keep_copy(chunk);
+            }
             chunk.push(end, element, most);
             return;
         }
@@ -287,6 +294,9 @@ impl Chunks {
     }
 
     fn remove_chunks(&mut self, from: usize, to: usize) -> Option<Chunks> {
+        if let Some(frozen) = self.frozen.get_mut() {
+            self.chunks.range_mut(from..to).for_each(|chunk| frozen.keep(chunk));
+        }
         let removed = self.chunks.drain(from..to);
         if to - from <= LOOK_AT {
             return None;
@@ -296,7 +306,8 @@ impl Chunks {
         if self.chunks.capacity() / 4 > self.chunks.len() {
             self.chunks.shrink_to(self.chunks.len() * 2);
         }
-        Some(Chunks { chunks, count: 0, depth: 0, is_quicklist: true })
+        let frozen = Memory::default();
+        Some(Chunks { chunks, count: 0, depth: 0, is_quicklist: true, frozen })
     }
 
     /// The chunk that is so many steps away from an end.
@@ -365,6 +376,32 @@ impl Chunks {
     }
 
     // -----------------------------------------------------------------------------------------
+    // As it was at one moment.
+
+    /// See [`Object::freeze`](crate::types::Object::freeze).
+    pub fn freeze(&mut self, ticket: Ticket) {
+        (1..).zip(&mut self.chunks).for_each(|(number, chunk)| chunk.number = number);
+        self.frozen = Memory::new(Frozen::new(ticket, self.count, self.chunks.len()));
+    }
+
+    pub fn frozen(&self) -> Option<(Ticket, Head)> {
+        self.frozen.get().map(Frozen::head)
+    }
+
+    /// See [`Object::read_frozen`](crate::types::Object::read_frozen).
+    pub fn read_frozen(&mut self, most: usize, visit: &mut Visit<'_>) -> bool {
+        match self.frozen.get_mut() {
+            Some(frozen) => frozen.read(&self.chunks, most, visit),
+            None => false,
+        }
+    }
+
+    /// See [`Object::thaw`](crate::types::Object::thaw).
+    pub fn thaw(&mut self) -> Option<Thawed> {
+        self.frozen.take()
+    }
+
+    // -----------------------------------------------------------------------------------------
     // Chunks that are too small.
 
     /// Whether a chunk can take its right neighbour, and both are so small that they should be one.
@@ -380,6 +417,9 @@ impl Chunks {
         if let Some(mut right) = self.chunks.remove(left + 1) {
             right.decompress();
             self.chunks[left].append(&right);
+            if let Some(frozen) = self.frozen.get_mut() {
+                frozen.keep(&mut right);
+            }
         }
     }
 
@@ -410,7 +450,13 @@ impl Chunks {
             {
                 last.decompress();
                 chunk.decompress();
+                if let Some(frozen) = self.frozen.get_mut() {
+                    frozen.keep_copy(last);
+                }
                 last.append(&chunk);
+                if let Some(frozen) = self.frozen.get_mut() {
+                    frozen.keep(&mut chunk);
+                }
             } else {
                 merged.push_back(chunk);
             }
@@ -428,6 +474,9 @@ impl Chunks {
     /// A chunk to be changed.
     fn open(&mut self, chunk: usize) -> &mut Chunk {
         let chunk = &mut self.chunks[chunk];
+        if let Some(frozen) = self.frozen.get_mut() {
+            frozen.keep_copy(chunk);
+        }
         chunk.decompress();
         chunk
     }
@@ -447,7 +496,7 @@ impl Chunks {
         let len = self.chunks.len();
         let outer = self.depth.min(len);
         for chunk in (0..outer).chain(len - outer..len) {
-            self.open(chunk);
+            self.chunks[chunk].decompress();
         }
         // Pushing has moved one inwards, splitting up to two.
         for chunk in self.depth..len.min(self.depth.saturating_add(3)) {

@@ -6,6 +6,7 @@
 
 mod chunk;
 mod chunks;
+mod frozen;
 mod limits;
 mod packed;
 #[cfg(test)]

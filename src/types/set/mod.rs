@@ -13,6 +13,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use super::frozen::{Head, Thawed, Ticket, Visit};
 use super::{Inline, Loose, Object, Slot, Value};
 use crate::base::number::parse_i64;
 use crate::base::rng::Rng;
@@ -136,6 +137,25 @@ impl Large {
     /// About how many bytes of memory it takes, judged by so many members (all if 0).
     pub fn memory(&self, samples: usize) -> usize {
         self.table.memory(samples)
+    }
+
+    /// See [`Object::freeze`].
+    pub fn freeze(&mut self, ticket: Ticket) {
+        self.table.freeze(ticket);
+    }
+
+    pub fn frozen(&self) -> Option<(Ticket, Head)> {
+        self.table.frozen()
+    }
+
+    /// See [`Object::read_frozen`].
+    pub fn read_frozen(&mut self, most: usize, visit: &mut Visit<'_>) -> bool {
+        self.table.read_frozen(most, visit)
+    }
+
+    /// See [`Object::thaw`].
+    pub fn thaw(&mut self) -> Option<Thawed> {
+        self.table.thaw()
     }
 
     /// How it is called with one member more.

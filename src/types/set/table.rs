@@ -15,7 +15,9 @@
 use super::Member;
 use crate::base::hash::Seed;
 use crate::base::rng::Rng;
-use crate::base::table::{Ahead, Table as Words, WORD_LIMIT};
+use crate::base::table::{Ahead, Table as Words, WORD_LIMIT, Walk};
+use crate::types::Type;
+use crate::types::frozen::{Elements, Found, Head, Memory, Piece, Thawed, Ticket, Visit};
 use itoa::Buffer;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::collections::HashSet;
@@ -191,6 +193,7 @@ pub struct Table {
     words: Words,
     /// How many of the words are blocks.
     blocks: usize,
+    frozen: Memory<Elements<Walk>>,
 }
 
 impl Table {
@@ -232,13 +235,50 @@ impl Table {
             }
         };
         self.words.insert(probe.hash, word, hash_word);
+        if let Some(frozen) = self.frozen.get_mut() {
+            frozen.after_change(frozen.position.is_ahead(probe.hash), word);
+        }
     }
 
     pub fn remove(&mut self, place: Place) {
+        if self.frozen.is_some() {
+            self.save(self.words.get(place));
+        }
         if let Some(block) = Block::from_word(self.words.remove(place)) {
             self.blocks -= 1;
             block.free();
         }
+    }
+
+    #[cold]
+    fn save(&mut self, word: u64) {
+        let Some(frozen) = self.frozen.get_mut() else { return };
+        let is_ahead = frozen.position.is_ahead(hash_word(word));
+        member(word).with_text(|text| frozen.before_change(is_ahead, word, (text, b""), 0));
+    }
+
+    /// See [`Object::freeze`](crate::types::Object::freeze).
+    pub fn freeze(&mut self, ticket: Ticket) {
+        let head = Head::new(Type::Set, self.len());
+        self.frozen = Memory::new(Elements::new(ticket, head));
+    }
+
+    pub fn frozen(&self) -> Option<(Ticket, Head)> {
+        self.frozen.get().map(|frozen| (frozen.ticket, frozen.head))
+    }
+
+    /// See [`Object::read_frozen`](crate::types::Object::read_frozen).
+    pub fn read_frozen(&mut self, most: usize, visit: &mut Visit<'_>) -> bool {
+        let Some(frozen) = self.frozen.get_mut() else { return false };
+        frozen.read(&self.words, most, hash_word, |found| match found {
+            Found::Saved(text, ..) => visit(Piece::Member(Member::Text(text))),
+            Found::Word(word) => visit(Piece::Member(member(word))),
+        })
+    }
+
+    /// See [`Object::thaw`](crate::types::Object::thaw).
+    pub fn thaw(&mut self) -> Option<Thawed> {
+        self.frozen.take()
     }
 
     /// Every member, in no order.
@@ -287,7 +327,8 @@ impl Table {
 
 impl Clone for Table {
     fn clone(&self) -> Table {
-        let mut copy = Table { words: Words::new(), blocks: self.blocks };
+        let (words, frozen) = (Words::new(), Memory::default());
+        let mut copy = Table { words, blocks: self.blocks, frozen };
         for word in self.words.iter() {
             let own = Block::from_word(word).map_or(word, |block| Block::new(block.text()).word());
             copy.words.insert(hash_word(own), own, hash_word);

@@ -2,6 +2,8 @@
 //! entries themselves.
 
 use super::StreamId;
+use super::frozen::Frozen;
+use crate::types::frozen::{Memory, Visit};
 use slab::Slab;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,10 +17,11 @@ pub struct Group {
     pending: BTreeMap<StreamId, Pending>,
     consumers: Slab<Consumer>,
     names: BTreeMap<Box<[u8]>, ConsumerId>,
+    pub(super) frozen: Memory<Frozen>,
 }
 
 /// A consumer's number within its group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ConsumerId(u32);
 
 #[derive(Clone)]
@@ -92,6 +95,10 @@ impl Group {
     /// there is no such consumer.
     pub fn delete_consumer(&mut self, name: &[u8]) -> Option<usize> {
         let id = self.names.remove(name)?;
+        if self.frozen.is_some() {
+            let ids: Vec<StreamId> = self.consumer(id).pending.iter().copied().collect();
+            ids.into_iter().for_each(|id| self.keep(id));
+        }
         let consumer = self.consumers.remove(id.0 as usize);
         if consumer.pending.len() == self.pending.len() {
             self.pending.clear();
@@ -132,6 +139,7 @@ impl Group {
 
     /// Makes an entry pending, or changes whose it is and what is known of it.
     pub fn assign(&mut self, id: StreamId, pending: Pending) {
+        self.keep(id);
         let new_owner = pending.consumer.0 as usize;
         match self.pending.insert(id, pending) {
             Some(old) if old.consumer == pending.consumer => return,
@@ -145,9 +153,47 @@ impl Group {
 
     /// Nobody need acknowledge the entry any more; false if nobody had to.
     pub fn forget(&mut self, id: StreamId) -> bool {
+        self.keep(id);
         let Some(pending) = self.pending.remove(&id) else { return false };
         self.consumers[pending.consumer.0 as usize].pending.remove(&id);
         true
+    }
+
+    /// To be called before what is known of an entry changes.
+    #[inline]
+    fn keep(&mut self, id: StreamId) {
+        if let Some(frozen) = self.frozen.get_mut() {
+            frozen.keep(id, self.pending.get(&id).copied());
+        }
+    }
+
+    /// See [`Object::freeze`](crate::types::Object::freeze).
+    pub(super) fn freeze(&mut self) {
+        self.frozen = Memory::new(Frozen::new(self));
+    }
+
+    /// Hands over pieces of a frozen group, about so many; false if these were the last.
+    pub(super) fn read_frozen(&mut self, name: &[u8], most: usize, visit: &mut Visit<'_>) -> bool {
+        let Some(mut frozen) = self.frozen.get_mut().map(std::mem::take) else { return false };
+        let mut left = most;
+        let has_more = loop {
+            if left == 0 {
+                break true;
+            }
+            if !frozen.read(self, name, visit) {
+                break false;
+            }
+            left -= 1;
+        };
+        if let Some(own) = self.frozen.get_mut() {
+            *own = frozen;
+        }
+        has_more
+    }
+
+    /// The first of a consumer's pending entries at or above an ID, if there is the consumer.
+    pub(super) fn owned_from(&self, consumer: ConsumerId, id: StreamId) -> Option<StreamId> {
+        self.consumers.get(consumer.0 as usize)?.pending_from(id)
     }
 
     /// About how many bytes of memory it takes.

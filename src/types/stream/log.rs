@@ -3,7 +3,9 @@
 
 use super::node::{Entry, Limits, Node, Pairs};
 use super::{StreamId, Trim, TrimTo};
+use crate::types::frozen::{Memory, Piece, Thawed, Visit};
 use std::collections::BTreeMap;
+use std::collections::btree_map::OccupiedEntry;
 
 #[derive(Clone, Default)]
 pub struct Log {
@@ -16,6 +18,42 @@ pub struct Log {
     last_id: StreamId,
     max_deleted_id: StreamId,
     entries_added: u64,
+    frozen: Memory<Frozen>,
+}
+
+/// What a log knows of itself besides its entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogState {
+    /// How many entries there are.
+    pub len: u64,
+    pub last_id: StreamId,
+    pub first_id: StreamId,
+    pub max_deleted_id: StreamId,
+    pub entries_added: u64,
+}
+
+/// What a log remembers of the moment it was frozen.
+struct Frozen {
+    state: LogState,
+    nodes: usize,
+    /// Nodes whose first IDs are from here to `last` are to be read, if they were there.
+    next: StreamId,
+    last: StreamId,
+    /// What was there before a change; none where there was nothing.
+    kept: BTreeMap<StreamId, Option<Node>>,
+}
+
+impl Frozen {
+    /// Whether what is at an ID must be kept before it changes.
+    fn needs(&self, base: StreamId) -> bool {
+        (self.next..=self.last).contains(&base) && !self.kept.contains_key(&base)
+    }
+
+    fn keep(&mut self, base: StreamId, node: impl FnOnce() -> Option<Node>) {
+        if self.needs(base) {
+            self.kept.insert(base, node());
+        }
+    }
 }
 
 /// What ID a new entry is to have.
@@ -43,6 +81,16 @@ const PAYLOAD_MAX: usize = 1 << 30;
 pub fn payload<'a>(pairs: impl Pairs<'a>) -> Option<usize> {
     let size = pairs.map(|(name, value)| name.len() + value.len()).sum();
     (size <= PAYLOAD_MAX).then_some(size)
+}
+
+impl Memory<Frozen> {
+    /// Removes a node, and keeps it if need be.
+    fn let_go(&mut self, node: OccupiedEntry<'_, StreamId, Node>) {
+        let (base, node) = node.remove_entry();
+        if let Some(frozen) = self.get_mut() {
+            frozen.keep(base, || Some(node));
+        }
+    }
 }
 
 impl Log {
@@ -97,6 +145,68 @@ impl Log {
     /// What XSETID sets.
     pub fn set_entries_added(&mut self, entries: u64) {
         self.entries_added = entries;
+    }
+
+    pub fn state(&self) -> LogState {
+        LogState {
+            len: self.len,
+            last_id: self.last_id,
+            first_id: self.first_id,
+            max_deleted_id: self.max_deleted_id,
+            entries_added: self.entries_added,
+        }
+    }
+
+    /// See [`Object::freeze`](crate::types::Object::freeze).
+    pub fn freeze(&mut self) {
+        let last = self.nodes.last_key_value().map(|(base, _)| *base);
+        self.frozen = Memory::new(Frozen {
+            state: self.state(),
+            nodes: self.nodes.len(),
+            // Without nodes there is nothing from the greatest ID to the least one.
+            next: if last.is_some() { StreamId::MIN } else { StreamId::MAX },
+            last: last.unwrap_or(StreamId::MIN),
+            kept: BTreeMap::new(),
+        });
+    }
+
+    /// How many nodes were frozen, and what the log knew of itself.
+    pub fn frozen(&self) -> Option<(usize, LogState)> {
+        self.frozen.get().map(|frozen| (frozen.nodes, frozen.state))
+    }
+
+    /// Hands over a node as it was, or finds that there is none where it looked; false if that was
+    /// the last one.
+    pub fn read_frozen(&mut self, visit: &mut Visit<'_>) -> bool {
+        let Some(frozen) = self.frozen.get_mut().filter(|frozen| frozen.next <= frozen.last) else {
+            return false;
+        };
+        let range = frozen.next..=frozen.last;
+        let kept = frozen.kept.range(range.clone()).next().map(|(base, _)| *base);
+        let there = self.nodes.range(range).next();
+        let base = match (kept, there) {
+            (Some(kept), there) if there.is_none_or(|(base, _)| kept <= *base) => {
+                if let Some(node) = frozen.kept.remove(&kept).flatten() {
+                    visit(Piece::Node(kept, node.entries(kept)));
+                }
+                kept
+            }
+            (_, Some((base, node))) => {
+                visit(Piece::Node(*base, node.entries(*base)));
+                *base
+            }
+            _ => frozen.last,
+        };
+        match base.next() {
+            Some(next) => frozen.next = next,
+            // Behind the greatest ID there is nothing.
+            None => (frozen.next, frozen.last) = (StreamId::MAX, StreamId::MIN),
+        }
+        frozen.next <= frozen.last
+    }
+
+    pub fn thaw(&mut self) -> Option<Thawed> {
+        self.frozen.take()
     }
 
     /// The ID that an entry added now gets.
@@ -184,10 +294,16 @@ impl Log {
             let base = *tail.key();
             let node = tail.get_mut();
             if !in_new_node && node.takes(payload, limits) {
+                if let Some(frozen) = self.frozen.get_mut() {
+                    frozen.keep(base, || Some(node.clone()));
+                }
                 node.push(base, id, pairs);
                 return;
             }
             memory = node.seal();
+        }
+        if let Some(frozen) = self.frozen.get_mut() {
+            frozen.keep(id, || None);
         }
         let mut node = Node::new(id, pairs.clone(), memory);
         node.push(id, id, pairs);
@@ -244,6 +360,9 @@ impl Log {
     /// Deletes an entry; false if there is none with this ID.
     pub fn delete(&mut self, id: StreamId) -> bool {
         let Some((&base, node)) = self.nodes.range_mut(..=id).next_back() else { return false };
+        if let Some(frozen) = self.frozen.get_mut() {
+            frozen.keep(base, || Some(node.clone()));
+        }
         if !node.delete(base, id) {
             return false;
         }
@@ -285,12 +404,15 @@ impl Log {
                 TrimTo::Id(min) => node.last() < min,
             };
             if whole {
-                first.remove();
+                self.frozen.let_go(first);
                 self.len -= live;
                 removed += live;
                 continue;
             }
             if !trim.approximate {
+                if let Some(frozen) = self.frozen.get_mut() {
+                    frozen.keep(base, || Some(node.clone()));
+                }
                 let count = node.delete_front(base, |before, id| match trim.to {
                     TrimTo::Len(max) => len - before > max,
                     TrimTo::Id(min) => id < min,

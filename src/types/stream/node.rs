@@ -17,7 +17,7 @@
 
 use super::{StreamId, listpack};
 use crate::base::number::parse_i64;
-use crate::types::packed::{put_varint, varint, varint_size};
+use crate::types::packed::{push_varint, put_varint, varint, varint_size};
 use crate::types::string::Str;
 
 /// Integers from `-INTEGER_LIMIT` to `INTEGER_LIMIT - 1` are kept as such: what zigzag and the
@@ -59,14 +59,6 @@ const LONG_NAMES: usize = 512;
 /// Fields with their values, as an entry's maker gives them.
 pub trait Pairs<'a>: Iterator<Item = (&'a [u8], &'a [u8])> + ExactSizeIterator + Clone {}
 impl<'a, T: Iterator<Item = (&'a [u8], &'a [u8])> + ExactSizeIterator + Clone> Pairs<'a> for T {}
-
-fn push_varint(bytes: &mut Vec<u8>, mut number: usize) {
-    while number > 0x7F {
-        bytes.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    bytes.push(number as u8);
-}
 
 fn push_name(bytes: &mut Vec<u8>, name: &[u8]) {
     push_varint(bytes, name.len());

@@ -8,7 +8,8 @@ use super::order::Point;
 use super::tree::{Iter, Tree};
 use crate::base::hash::Seed;
 use crate::base::table::{Ahead, Place, Table};
-use crate::types::allocated;
+use crate::types::frozen::{Elements, Found, Head, Memory, Piece, Thawed, Ticket, Visit};
+use crate::types::{Type, allocated};
 use std::ops::Range;
 
 pub struct Sorted {
@@ -17,6 +18,24 @@ pub struct Sorted {
     tree: Tree,
     /// It is too large for a record, but still what OBJECT ENCODING calls a listpack.
     pub is_listpack: bool,
+    frozen: Memory<Elements<Behind>>,
+}
+
+/// How far a frozen set was read: up to this element, once there is one.
+#[derive(Default)]
+struct Behind(Option<(f64, Box<[u8]>)>);
+
+impl Behind {
+    fn point(&self) -> Point<'_> {
+        match &self.0 {
+            Some((score, bytes)) => Point::behind(*score, bytes),
+            None => Point::start(),
+        }
+    }
+
+    fn is_ahead(&self, member: Member) -> bool {
+        !self.point().is_behind(member.order(), || member.bytes())
+    }
 }
 
 #[inline]
@@ -34,7 +53,7 @@ fn member(word: u64) -> Member {
 
 impl Sorted {
     pub fn new(is_listpack: bool) -> Sorted {
-        Sorted { table: Table::new(), tree: Tree::new(), is_listpack }
+        Sorted { table: Table::new(), tree: Tree::new(), is_listpack, frozen: Memory::default() }
     }
 
     pub fn len(&self) -> usize {
@@ -70,16 +89,71 @@ impl Sorted {
         let new = Member::new(score, bytes);
         self.table.insert(hash(bytes), new.word(), |word| hash(member(word).bytes()));
         self.tree.insert(new);
+        self.after_change(new);
     }
 
     pub fn set_score(&mut self, place: Place, score: f64) {
-        self.tree.rescore(member(self.table.get(place)), score);
+        let changed = member(self.table.get(place));
+        if let Some(frozen) = self.frozen.get_mut() {
+            save(frozen, changed);
+        }
+        self.tree.rescore(changed, score);
+        self.after_change(changed);
+    }
+
+    #[inline]
+    fn after_change(&mut self, changed: Member) {
+        if let Some(frozen) = self.frozen.get_mut() {
+            frozen.after_change(frozen.position.is_ahead(changed), changed.word());
+        }
+    }
+
+    /// See [`Object::freeze`](crate::types::Object::freeze).
+    pub fn freeze(&mut self, ticket: Ticket) {
+        let head = Head::new(Type::Zset, self.len());
+        self.frozen = Memory::new(Elements::new(ticket, head));
+    }
+
+    pub fn frozen(&self) -> Option<(Ticket, Head)> {
+        self.frozen.get().map(|frozen| (frozen.ticket, frozen.head))
+    }
+
+    /// See [`Object::read_frozen`](crate::types::Object::read_frozen). In the set's order, but for
+    /// what was changed.
+    pub fn read_frozen(&mut self, most: usize, visit: &mut Visit<'_>) -> bool {
+        let Some(frozen) = self.frozen.get_mut() else { return false };
+        let count = frozen.read_saved(most, |found| {
+            if let Found::Saved(member, _, bits) = found {
+                visit(Piece::Scored(member, f64::from_bits(bits)));
+            }
+        });
+        let start = self.tree.position(&frozen.position.point());
+        let end = self.tree.len().min(start + most.saturating_sub(count));
+        let mut last = None;
+        for member in self.tree.range(start..end) {
+            if frozen.reads(member.word()) {
+                visit(Piece::Scored(member.bytes(), member.score()));
+            }
+            last = Some(member);
+        }
+        if let Some(last) = last {
+            frozen.position = Behind(Some((last.score(), last.bytes().into())));
+        }
+        frozen.has_more(end < self.tree.len())
+    }
+
+    /// See [`Object::thaw`](crate::types::Object::thaw).
+    pub fn thaw(&mut self) -> Option<Thawed> {
+        self.frozen.take()
     }
 
     /// Removes the elements of these ranks.
     pub fn remove(&mut self, ranks: Range<usize>) {
-        let table = &mut self.table;
+        let (table, frozen) = (&mut self.table, &mut self.frozen);
         self.tree.remove(ranks, |gone| {
+            if let Some(frozen) = frozen.get_mut() {
+                save(frozen, gone);
+            }
             let word = gone.word();
             let place = table.find(hash(gone.bytes()), |other| other == word);
             table.remove(place.expect("the tree's members are the table's").0);
@@ -125,6 +199,14 @@ impl Sorted {
         self.tree.check();
         assert_eq!(self.table.len(), self.tree.len());
     }
+}
+
+/// A member of a frozen set is about to change or to go away.
+#[cold]
+fn save(frozen: &mut Elements<Behind>, member: Member) {
+    let is_ahead = frozen.position.is_ahead(member);
+    let (bytes, bits) = (member.bytes(), member.score().to_bits());
+    frozen.before_change(is_ahead, member.word(), (bytes, b""), bits);
 }
 
 /// What an element is to those who read it. Callers tie 'a to a borrow of the set.
