@@ -13,7 +13,8 @@ const FUNCTION_LINES_MAX: usize = 100;
 
 /// Each folder of `src/`, and the folders it may mention besides itself. Imports point one way:
 /// `base <- resp <- types <- store <- persist <- replication`, `base <- net`, all of them
-/// `<- server <- commands`; the tools in `check` know files alone. Files directly in `src/` put the parts together and may mention all.
+/// `<- server <- commands`; the tools in `check` know files alone. Files directly in `src/` put
+/// the parts together and may mention all.
 const FOLDERS: [(&str, &[&str]); 10] = [
     ("base", &[]),
     ("resp", &["base"]),

@@ -1,7 +1,7 @@
-//! What is in an append-only file: a manifest with the files it names, or a single file. What can be
-//! mended is where a start of the server mends it, and nothing is lost that such a start would have
-//! kept: what a crash has left in the ring comes into the files before one is cut, and what is cut
-//! off without a crash to explain it is kept beside the file.
+//! What is in an append-only file: a manifest with the files it names, or a single file. What can
+//! be mended is where a start of the server mends it, and nothing is lost that such a start would
+//! have kept: what a crash has left in the ring comes into the files before one is cut, and what
+//! is cut off without a crash to explain it is kept beside the file.
 
 use super::output::{Output, plural};
 use super::rdb;

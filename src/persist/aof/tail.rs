@@ -1,5 +1,5 @@
-//! What stands behind the last whole command of a file: whether a crash may have left it, or whether
-//! the file is damaged. Must not know what is done about it.
+//! What stands behind the last whole command of a file: whether a crash may have left it, or
+//! whether the file is damaged. Must not know what is done about it.
 
 use std::io;
 
