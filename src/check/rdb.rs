@@ -116,7 +116,7 @@ impl Contents {
                         drop(entry);
                         return Err(reader.error(problem));
                     }
-                    if self.keys % 1024 == 0 {
+                    if self.keys.is_multiple_of(1024) {
                         output.progress(offset, len);
                     }
                 }
