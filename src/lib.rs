@@ -19,11 +19,12 @@
 //! here: disks are written by [`persist`]'s thread, large values freed by `server::free`'s.
 //!
 //! Imports point one way: `base <- resp <- types <- store <- persist`, `base <- net`, and all of
-//! them `<- server <- commands <- main`.
+//! them `<- server <- commands <- main`. [`check`] are tools beside the server, on [`persist`].
 
 #![deny(unsafe_code)]
 
 pub mod base;
+pub mod check;
 pub mod commands;
 pub mod net;
 pub mod persist;

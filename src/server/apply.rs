@@ -73,6 +73,7 @@ fn apply(server: &mut Server, keys: &mut Keyspace, name: &str) -> Result<(), Str
         }
         "appendonly" => return turn_log_on_or_off(server, keys),
         "save" | "stop-writes-on-bgsave-error" => snapshot::update_gate(server),
+        "aof-timestamp-enabled" => server.effects.note_time(server.config.aof_timestamp_enabled),
         "appendfsync" => server.log.set_fsync(server.config.appendfsync),
         _ => {}
     }

@@ -2,6 +2,7 @@
 //! changes happened.
 
 use super::ctx::Propagation;
+use crate::persist::aof::encode;
 use crate::resp::{Args, command};
 use crate::store::Keyspace;
 use crate::store::db::Expired;
@@ -12,6 +13,8 @@ pub struct Effects {
     /// The database the file's reader is in after the last command written.
     selected: Option<usize>,
     unit: Unit,
+    /// `aof-timestamp-enabled`: the time noted last, in seconds since 1970; 0 if none is.
+    noted_s: Option<i64>,
 }
 
 /// Changes that a reader makes all or none of, between MULTI and EXEC.
@@ -31,6 +34,12 @@ impl Effects {
     /// The next command is preceded by a SELECT: a new file begins.
     pub fn forget_selection(&mut self) {
         self.selected = None;
+        self.noted_s = self.noted_s.map(|_| 0);
+    }
+
+    /// Whether the time is noted in front of the changes of each second.
+    pub fn note_time(&mut self, wanted: bool) {
+        self.noted_s = wanted.then_some(self.noted_s.unwrap_or(0));
     }
 
     /// What is recorded from now on belongs together.
@@ -59,10 +68,11 @@ impl Effects {
         propagation: &Propagation,
     ) {
         self.record_expired(log, keys);
+        let now_ms = keys.now_ms;
         match propagation {
             Propagation::Nothing => {}
             Propagation::Verbatim => {
-                self.begin(log, db);
+                self.begin(log, db, now_ms);
                 match verbatim {
                     Some(bytes) => log.extend_from_slice(bytes),
                     None => write_command(log, args),
@@ -74,7 +84,7 @@ impl Effects {
                 if is_unit {
                     self.begin_unit();
                 }
-                self.begin(log, db);
+                self.begin(log, db, now_ms);
                 commands.iter().for_each(|command| write_command(log, command.args()));
                 if is_unit {
                     self.end_unit(Some(log));
@@ -85,8 +95,9 @@ impl Effects {
 
     /// Writes a DEL for each key that expired since the last call, and an HDEL for fields.
     pub fn record_expired(&mut self, log: &mut Vec<u8>, keys: &mut Keyspace) {
+        let now_ms = keys.now_ms;
         for Expired { db, key, fields } in keys.expired_untold.drain(..) {
-            self.begin(log, db);
+            self.begin(log, db, now_ms);
             command::begin(log, 2 + fields.len());
             command::arg(log, if fields.is_empty() { b"DEL" } else { b"HDEL" });
             command::arg(log, &key);
@@ -95,11 +106,23 @@ impl Effects {
     }
 
     /// What is written next is a change in a database.
-    fn begin(&mut self, log: &mut Vec<u8>, db: usize) {
+    fn begin(&mut self, log: &mut Vec<u8>, db: usize, now_ms: i64) {
+        if let Some(noted_s) = self.noted_s {
+            self.annotate(log, noted_s, now_ms / 1000);
+        }
         self.select(log, db);
         if self.unit == Unit::Due {
             self.unit = Unit::Begun;
             log.extend_from_slice(MULTI);
+        }
+    }
+
+    /// Not within a unit: a log that is cut back to the annotation must hold none by halves.
+    #[cold]
+    fn annotate(&mut self, log: &mut Vec<u8>, noted_s: i64, now_s: i64) {
+        if now_s > noted_s && self.unit != Unit::Begun {
+            self.noted_s = Some(now_s);
+            encode::timestamp(log, now_s);
         }
     }
 
@@ -166,5 +189,37 @@ mod tests {
         let text = String::from_utf8(log).unwrap();
         assert_eq!((text.matches("MULTI").count(), text.matches("EXEC").count()), (1, 1));
         assert!(text.ends_with("EXEC\r\n"));
+    }
+
+    #[test]
+    fn the_time_is_noted_once_a_second_and_not_within_a_unit() {
+        let mut effects = Effects::default();
+        let mut keys = Keyspace::new(16, 1, 0);
+        let mut log = Vec::new();
+        let command: OwnedArgs = ["flushdb"].iter().collect();
+        let mut record = |effects: &mut Effects, now_ms: i64| {
+            keys.set_now(now_ms);
+            log.clear();
+            let args = command.args();
+            effects.record(&mut log, &mut keys, 0, args, None, &Propagation::Verbatim);
+            let text = String::from_utf8(log.clone()).unwrap();
+            text.split("\r\n").filter(|w| !w.starts_with(['*', '$'])).collect::<String>()
+        };
+        assert_eq!(record(&mut effects, 1_000), "SELECT0flushdb");
+        effects.note_time(true);
+        assert_eq!(record(&mut effects, 5_999), "#TS:5flushdb");
+        assert_eq!(record(&mut effects, 5_999), "flushdb");
+        effects.note_time(true);
+        assert_eq!(record(&mut effects, 5_000), "flushdb");
+        assert_eq!(record(&mut effects, 6_000), "#TS:6flushdb");
+        effects.begin_unit();
+        assert_eq!(record(&mut effects, 7_000), "#TS:7MULTIflushdb");
+        assert_eq!(record(&mut effects, 8_000), "flushdb");
+        effects.end_unit(Some(&mut Vec::new()));
+        assert_eq!(record(&mut effects, 8_000), "#TS:8flushdb");
+        effects.forget_selection();
+        assert_eq!(record(&mut effects, 8_000), "#TS:8SELECT0flushdb");
+        effects.note_time(false);
+        assert_eq!(record(&mut effects, 9_000), "flushdb");
     }
 }

@@ -234,6 +234,7 @@ impl Instance {
             clock,
         };
         server.limit_client_memory();
+        server.effects.note_time(server.config.aof_timestamp_enabled);
         Instance { server, keys }
     }
 

@@ -14,7 +14,7 @@
 //! megabytes. Must not know tables or databases.
 #![allow(unsafe_code)]
 
-use crate::types::{Inline, Object, Value};
+use crate::types::{Inline, Object, Type, Value};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
@@ -575,6 +575,16 @@ pub enum NewValue<'a> {
     /// A short string that OBJECT ENCODING calls `raw`.
     Raw(&'a [u8]),
     Object(Box<Object>),
+}
+
+impl NewValue<'_> {
+    pub fn kind(&self) -> Type {
+        match self {
+            NewValue::Inline(kind, bytes) => Value::Inline(*kind, bytes).kind(),
+            NewValue::Raw(_) => Type::String,
+            NewValue::Object(object) => Value::Object(object).kind(),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use log::{info, warn};
 
 use super::cut::{self, Batch, Cutter, Stop};
 use super::manifest::{Kind, Manifest, ReadError};
-use super::read::{Parsed, parse};
+use super::tail::{find_command_behind, only_zeros_from};
 use super::{Options, recover};
 use crate::persist::ahead::{Ahead, Next, is_worth_a_thread};
 use crate::persist::files::{FileHandle, FileReader, Files, Open, reason};
@@ -29,7 +29,7 @@ const READ_SIZE: usize = 1 << 20;
 /// Commands handed out together: as many as there are keys worth fetching at once.
 pub const GROUP: usize = 32;
 /// What a file in RDB format begins with, or one whose first part is.
-const RDB_MAGICS: [&[u8]; 2] = [b"REDIS", b"VALKEY"];
+pub const RDB_MAGICS: [&[u8]; 2] = [b"REDIS", b"VALKEY"];
 
 /// Why the AOF cannot be loaded: lines to log, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,15 +146,11 @@ impl Loader {
         adopt_old_file(options, &mut manifest)?;
         adopt_rdb_file(options, &mut manifest)?;
         if !manifest.is_empty() {
-            for ring in options.ring_paths() {
-                let is_beside = ring == options.ring_beside();
-                recover::recover(&*options.files, &ring, is_beside, &options.aof_dir(), &manifest)
-                    .map_err(|e| {
-                        let ring = ring.display();
-                        let why = reason(&e);
-                        LoadError::new(format!("Can't replay the AOF ring {ring}: {why}"))
-                    })?;
-            }
+            recover::all(options, &manifest).map_err(|(ring, e)| {
+                let ring = ring.display();
+                let why = reason(&e);
+                LoadError::new(format!("Can't replay the AOF ring {ring}: {why}"))
+            })?;
         }
         Loader::over(options, manifest, true)
     }
@@ -380,8 +376,8 @@ impl Loader {
             }
             let name = &current.source.name;
             warn!("Revert incomplete MULTI/EXEC transaction in AOF file {name}");
-        } else if let Some(at) =
-            find_command_behind(current).map_err(|e| unreadable(current, &e))?
+        } else if let Some(at) = find_command_behind(&*current.file, current.offset, current.len)
+            .map_err(|e| unreadable(current, &e))?
         {
             return Err(bad_format(
                 &self.options,
@@ -400,7 +396,8 @@ impl Loader {
     /// follows, power was lost after the file had been lengthened and before it had been filled.
     fn at_bad_byte(&mut self, current: &Current, at: u64) -> Result<(), LoadError> {
         let torn = current.source.is_last
-            && only_zeros_from(current, at).map_err(|e| unreadable(current, &e))?;
+            && only_zeros_from(&*current.file, at, current.len)
+                .map_err(|e| unreadable(current, &e))?;
         if torn {
             return self.cut(current);
         }
@@ -616,43 +613,4 @@ fn bad_format(options: &Options, current: &Current, what: &str) -> LoadError {
         current.source.name,
         options.manifest_path().display()
     ))
-}
-
-fn only_zeros_from(current: &Current, from: u64) -> io::Result<bool> {
-    let mut window = vec![0; READ_SIZE];
-    let mut at = from;
-    while at < current.len {
-        let n = current.file.read_full_at(&mut window, at)?;
-        if n == 0 || window[..n].iter().any(|&b| b != 0) {
-            return Ok(false);
-        }
-        at += n as u64;
-    }
-    Ok(true)
-}
-
-/// Where a whole command begins inside of what an unfinished one claims as its own. That is the
-/// mark of a damaged length in the middle of a file: a crash cuts a file, and what it leaves of the
-/// last command holds no other. Without this, one flipped bit could have the rest of the file cut.
-fn find_command_behind(current: &Current) -> io::Result<Option<u64>> {
-    let finder = memchr::memmem::Finder::new(b"\r\n*");
-    let mut spans = Vec::new();
-    let mut window = Vec::new();
-    let mut base = current.offset;
-    while base < current.len {
-        window.resize((current.len - base).min(2 * READ_SIZE as u64) as usize, 0);
-        let n = current.file.read_full_at(&mut window, base)?;
-        for found in finder.find_iter(&window[..n]) {
-            let begin = found + 2;
-            if let Parsed::Whole(len) = parse(&window[begin..n], &mut spans) {
-                let behind = window[..n].get(begin + len);
-                if !spans.is_empty() && matches!(behind, None | Some(b'*' | b'#')) {
-                    return Ok(Some(base + begin as u64));
-                }
-            }
-        }
-        // Windows overlap by half, so a command up to that long is whole in one of them.
-        base += READ_SIZE as u64;
-    }
-    Ok(None)
 }

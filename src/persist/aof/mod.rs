@@ -12,8 +12,9 @@
 //! and EXEC enclose what must not be loaded by halves.
 
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -33,12 +34,15 @@ mod read;
 mod recover;
 mod rewrite;
 mod ring;
+mod scan;
+mod tail;
 
 pub use buffer::{Aof, Numbers};
 pub use load::{LoadError, Loader, Progress, Run, Step};
 pub use log::{Delays, Fsync, Waker};
 pub use manifest::Manifest;
 pub use rewrite::Rewrite;
+pub use scan::{End, Fault, Found, Scan, begins_in_rdb_format};
 
 /// The ring's size unless configured otherwise. Bytes.
 pub const DEFAULT_RING_SIZE: u64 = 32 << 20;
@@ -136,6 +140,36 @@ impl Options {
     /// Where the ring is to be.
     fn ring_path(&self) -> PathBuf {
         self.ring_elsewhere().unwrap_or_else(|| self.ring_beside())
+    }
+
+    /// The rings that a server which runs has in use, or that one which crashed has left.
+    ///
+    /// # Errors
+    /// A ring, and why it cannot be read.
+    pub fn rings_left(&self) -> Result<Vec<PathBuf>, (PathBuf, io::Error)> {
+        let mut left = Vec::new();
+        for ring in self.ring_paths() {
+            match recover::is_left(&*self.files, &ring) {
+                Ok(true) => left.push(ring),
+                Ok(false) => {}
+                Err(e) => return Err((ring, e)),
+            }
+        }
+        Ok(left)
+    }
+
+    /// Does with the rings what a start of the server does: the files have then all there is, but
+    /// for what a crash tore. Returns how many bytes they lacked.
+    ///
+    /// # Errors
+    /// As for [`Options::rings_left`].
+    pub fn replay_rings(&self, manifest: &Manifest) -> Result<u64, (PathBuf, io::Error)> {
+        recover::all(self, manifest)
+    }
+
+    /// Keeps a ring from being replayed: once something is cut off that may be in it.
+    pub fn set_ring_aside(&self, ring: &Path) -> io::Result<()> {
+        recover::set_aside(&*self.files, ring)
     }
 
     /// Where a ring may have been left.

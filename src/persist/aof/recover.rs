@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use log::warn;
 
+use super::Options;
 use super::format::{
     Anchor, PAGE, RingHeader, SEGMENT_HEADER, SegmentHeader, frames, is_clean, salt,
 };
@@ -41,6 +42,23 @@ struct Plan<'a> {
     len: u64,
     /// Where the file ends when all is replayed.
     end: u64,
+}
+
+/// Replays the rings that a crash has left wherever they may be. Returns how many bytes the files
+/// lacked; or which ring is to blame.
+pub fn all(options: &Options, manifest: &Manifest) -> Result<u64, (PathBuf, io::Error)> {
+    let mut missing = 0;
+    for ring in options.ring_paths() {
+        let is_beside = ring == options.ring_beside();
+        missing += recover(&*options.files, &ring, is_beside, &options.aof_dir(), manifest)
+            .map_err(|e| (ring, e))?;
+    }
+    Ok(missing)
+}
+
+/// Whether there is a ring here that its server has not done with: it runs, or it crashed.
+pub fn is_left(files: &dyn Files, path: &Path) -> io::Result<bool> {
+    RingFile::open(files, path).map(|ring| ring.is_some())
 }
 
 /// Replays the ring at `path` into the increments in `dir`. Returns how many bytes were missing.
@@ -115,7 +133,8 @@ fn is_complete(
     }
 }
 
-fn set_aside(files: &dyn Files, path: &Path) -> io::Result<()> {
+/// Keeps a ring under a name by which no server finds it.
+pub fn set_aside(files: &dyn Files, path: &Path) -> io::Result<()> {
     let Some(name) = path.file_name() else { return Ok(()) };
     let aside = path.with_file_name(with_suffix(name, ".unused"));
     warn!("It is kept as {}", aside.display());

@@ -75,6 +75,38 @@ mod kind {
     pub const HASH_LISTPACK_WITH_TIMES: u8 = 25;
 }
 
+/// What Redis's tools call a kind of value.
+pub fn type_name(of: u8) -> &'static str {
+    match of {
+        kind::STRING => "string",
+        kind::LIST => "list-linked",
+        kind::SET => "set-hashtable",
+        kind::ZSET => "zset-v1",
+        kind::HASH => "hash-hashtable",
+        kind::ZSET_2 => "zset-v2",
+        kind::MODULE => "module-pre-release",
+        kind::MODULE_2 => "module-value",
+        kind::HASH_ZIPMAP => "hash-zipmap",
+        kind::LIST_ZIPLIST => "list-ziplist",
+        kind::SET_INTSET => "set-intset",
+        kind::ZSET_ZIPLIST => "zset-ziplist",
+        kind::HASH_ZIPLIST => "hash-ziplist",
+        kind::LIST_QUICKLIST => "quicklist",
+        kind::STREAM => "stream",
+        kind::HASH_LISTPACK => "hash-listpack",
+        kind::ZSET_LISTPACK => "zset-listpack",
+        kind::LIST_QUICKLIST_2 => "quicklist-v2",
+        kind::STREAM_2 => "stream-v2",
+        kind::SET_LISTPACK => "set-listpack",
+        kind::STREAM_3 => "stream-v3",
+        kind::HASH_WITH_TIMES_EARLY
+        | kind::HASH_LISTPACK_WITH_TIMES_EARLY
+        | kind::HASH_WITH_TIMES
+        | kind::HASH_LISTPACK_WITH_TIMES => "hash-with-field-times",
+        _ => "unknown",
+    }
+}
+
 /// What stands where a type may stand, and is none.
 mod opcode {
     /// In Redis since version 13: data of modules about a key. In Valkey: [`SLOT_IMPORT`].

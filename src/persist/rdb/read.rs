@@ -53,6 +53,9 @@ pub struct Reader<R> {
     db: u64,
     checks_sum: bool,
     at_end: bool,
+    /// Of the value that is being read.
+    kind: Option<u8>,
+    stored_sum: Option<u64>,
 }
 
 impl<R: Read> Reader<R> {
@@ -70,6 +73,8 @@ impl<R: Read> Reader<R> {
             db: 0,
             checks_sum,
             at_end: false,
+            kind: None,
+            stored_sum: None,
         })
     }
 
@@ -86,6 +91,17 @@ impl<R: Read> Reader<R> {
     /// Bytes of the file that were read; at the end, those of the file's RDB part.
     pub fn offset(&self) -> u64 {
         self.input.offset()
+    }
+
+    /// After an error within a value: the key, and the byte that says what kind of value it is.
+    pub fn broken_value(&self) -> Option<(&[u8], u8)> {
+        self.kind.map(|kind| (&self.key[..], kind))
+    }
+
+    /// At the end: the checksum in the file; 0 if it was saved without one, `None` in versions that
+    /// had none.
+    pub fn stored_sum(&self) -> Option<u64> {
+        self.stored_sum
     }
 
     /// What was read from the source and is not part of the RDB file, and the source. At the end,
@@ -126,8 +142,11 @@ impl<R: Read> Reader<R> {
                 }
                 of @ kind::STRING..=kind::HASH_LISTPACK_WITH_TIMES => {
                     self.key()?;
+                    self.kind = Some(of);
                     let is_valkey = self.is_valkey;
-                    if !self.values.read(&mut self.input, of, is_valkey)? {
+                    let has_elements = self.values.read(&mut self.input, of, is_valkey)?;
+                    self.kind = None;
+                    if !has_elements {
                         return Ok(Item::EmptyKey(&self.key));
                     }
                     let (key, value) = (&self.key[..], self.values.take());
@@ -184,6 +203,7 @@ impl<R: Read> Reader<R> {
         }
         let computed = self.input.checksum();
         let stored = u64::from_le_bytes(self.input.array()?);
+        self.stored_sum = Some(stored);
         if self.checks_sum && stored != 0 && stored != computed {
             let what = format!("RDB CRC error: it is {stored:016x}, but should be {computed:016x}");
             return self.input.fail(Problem::Damaged(what.into()));

@@ -354,7 +354,7 @@ group "Append-only file";
     /// Write the base of the log in RDB format, which loads faster than commands.
     "aof-use-rdb-preamble" => aof_use_rdb_preamble: bool = true, Kind::YesNo, RUN;
     /// Note the time in the log, so that it can be cut back to a moment.
-    "aof-timestamp-enabled" => aof_timestamp_enabled: bool = false, Kind::YesNo, RUN.no_effect();
+    "aof-timestamp-enabled" => aof_timestamp_enabled: bool = false, Kind::YesNo, RUN;
     /// Growth since the last rewrite, in percent, at which the log is rewritten; 0 for never.
     "auto-aof-rewrite-percentage" => auto_aof_rewrite_percentage: u32 = 100, number(0, INT),
         RUN;
