@@ -577,7 +577,7 @@ pub fn save_emptied(server: &mut Server, keys: &mut Keyspace) {
     if server.snapshots.runs(Purpose::Save) {
         abort(server, keys);
     }
-    if server.config.save.is_empty() {
+    if server.config.save.is_empty() || server.log_options.is_none() {
         return;
     }
     server.snapshots.owes_save = true;
