@@ -243,9 +243,9 @@ fn options_and_errors() {
         assert_eq!(here.info("migrate_cached_sockets"), "1");
         // Nobody is there, or has such a name.
         do_all(&mut here, &["SET k 1"]);
-        assert_eq!(migrate(&mut here, 1, "k 0 1000"), error(CONNECTING));
+        assert_eq!(migrate(&mut here, 1, "k 0 1000"), error(WRITING));
         check(&mut here, "MIGRATE no.such.host.invalid 1 k 0 30000", error(CONNECTING));
-        check(&mut here, "MIGRATE 127.0.0.1 port k 0 1000", error(CONNECTING));
+        check(&mut here, "MIGRATE 127.0.0.1 port k 0 1000", error(WRITING));
         check(&mut here, &format!("MIGRATE localhost {port} k 0 10000"), ok());
     }
 }

@@ -192,6 +192,8 @@ fn child(test: &str, variables: &[(&str, &str)]) -> (ExitStatus, String) {
         .envs(variables.iter().copied())
         // The allocator is not to take a gigabyte in advance.
         .env("MIMALLOC_ARENA_RESERVE", "0")
+        // Each thread would reserve 64 MB of address space for itself.
+        .env("MALLOC_ARENA_MAX", "2")
         .stdin(Stdio::null())
         .output()
         .unwrap();

@@ -205,7 +205,8 @@ impl EventLoop {
                 self.close_link(key);
                 if let Some(id) = migration {
                     self.detach(id);
-                    self.server().migrations.end(id, End::Broken(Broken::Connecting));
+                    // Redis notices a refused connection when it writes to it, and says so.
+                    self.server().migrations.end(id, End::Broken(Broken::Writing));
                 }
                 return;
             };
