@@ -327,17 +327,24 @@ impl Life<'_> {
         let is_open = self.server.instance.server.log.is_open();
         if is_open {
             self.disk.mark(Mark::Note("appendonly no"));
-            self.disk.free(&[LOG, INCREMENT]);
         } else {
             self.disk.mark(Mark::Note("appendonly yes"));
-            self.disk.free(&[SNAPSHOT]);
         }
+        self.disk.free(&[LOG, INCREMENT, SNAPSHOT]);
         let line = format!("CONFIG SET appendonly {}", if is_open { "no" } else { "yes" });
         let words: Vec<Vec<u8>> = line.split(' ').map(|word| word.as_bytes().to_vec()).collect();
         let reply = self.execute(&words);
+        // Nothing is promised of a log before it has its base.
+        let Instance { server, keys } = &mut self.server.instance;
+        let has_base = snapshot::finish_base(server, keys).is_ok();
+        if !has_base {
+            let off: Vec<Vec<u8>> =
+                b"CONFIG SET appendonly no".split(|b| *b == b' ').map(<[u8]>::to_vec).collect();
+            self.execute(&off);
+        }
         self.disk.settle();
         self.disk.free(&[]);
-        if reply == b"+OK\r\n" {
+        if reply == b"+OK\r\n" && has_base {
             self.acknowledged = self.history.executed();
             self.unanswered.clear();
             self.syncing = None;
