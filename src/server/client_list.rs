@@ -25,7 +25,6 @@ pub fn write_line(out: &mut Vec<u8>, client: &Client, now_s: i64, asking: Asking
     let input = if is_asking { client.query_bytes } else { held - parsed.min(held) };
     let input_free = conn.map_or(0, |c| c.input.capacity() - held);
     let unsent = conn.map_or(0, |c| c.pending());
-    let output_memory = if unsent > 0 { conn.map_or(0, |c| c.output_memory()) } else { 0 };
     let fd = conn.map_or(-1, |c| c.stream().descriptor());
     let mut text = |bytes: &[u8]| out.extend_from_slice(bytes);
     text(
@@ -45,7 +44,8 @@ pub fn write_line(out: &mut Vec<u8>, client: &Client, now_s: i64, asking: Asking
     // There is no buffer of fixed size for replies: what waits to be sent is all in one.
     let queued_bytes = queued.map_or(0, |transaction| transaction.memory());
     text(format!(" multi-mem={queued_bytes} rbs=0 rbp=0 obl=0").as_bytes());
-    text(format!(" oll={} omem={output_memory}", usize::from(unsent > 0)).as_bytes());
+    // What `client-output-buffer-limit` looks at, whatever the buffer's capacity.
+    text(format!(" oll={} omem={unsent}", usize::from(unsent > 0)).as_bytes());
     let total = memory(client) + if is_asking { argument_bytes } else { 0 };
     text(format!(" tot-mem={total} events={}", events(client)).as_bytes());
     text(format!(" cmd={} user=", client.last_command).as_bytes());
