@@ -1,6 +1,7 @@
 //! A disk in memory that writes down all that is done to it, and lets other threads than the
 //! driver's do so only one operation at a time, when the driver says so: with that a run is
-//! repeatable, whatever the scheduler does.
+//! repeatable, whatever the scheduler does (save for the moments when the driver itself waits for
+//! them).
 
 use super::journal::{Event, Image, Mark, Node};
 use goredis::persist::files::{FileHandle, Files, Identity, MapObserver, Metadata, Open};

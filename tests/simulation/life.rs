@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 
 /// Far enough for no key to expire, in milliseconds since 1970.
 const EXPIRY_MS: i64 = 9_999_999_000_000;
-/// So many operations are granted at the end, which is more than ever wait.
+/// So many operations are granted at once, which is more than ever wait.
 const MOST_LEFT: usize = 10_000;
 
 /// What a life is like.
@@ -218,6 +218,15 @@ impl Life<'_> {
         self.disk.grant(thread, fails.then_some(errno));
     }
 
+    /// All operations of the threads in the background that need nothing of the loop.
+    fn work_all(&mut self) {
+        for _ in 0..MOST_LEFT {
+            self.disk.settle();
+            let Some(thread) = self.disk.waiting().pop() else { break };
+            self.disk.grant(&thread, None);
+        }
+    }
+
     /// Notes what has been promised since.
     fn look_around(&mut self) {
         self.disk.settle();
@@ -302,6 +311,12 @@ impl Life<'_> {
     /// SAVE, which gives up a save in the background.
     fn save_now(&mut self) {
         self.disk.mark(Mark::Note("SAVE"));
+        let Instance { server, keys } = &mut self.server.instance;
+        if server.snapshots.running() == Some(Purpose::Save) {
+            // While its thread waits: how far it comes must not depend on the scheduler.
+            snapshot::abort(server, keys);
+        }
+        self.work_all();
         self.disk.gate(false);
         let Instance { server, keys } = &mut self.server.instance;
         let saved = snapshot::save_now(server, keys);
@@ -361,11 +376,7 @@ impl Life<'_> {
         self.disk.mark(Mark::Note("a shutdown"));
         let Instance { server, keys } = &mut self.server.instance;
         snapshot::abort(server, keys);
-        for _ in 0..MOST_LEFT {
-            self.disk.settle();
-            let Some(thread) = self.disk.waiting().pop() else { break };
-            self.disk.grant(&thread, None);
-        }
+        self.work_all();
         self.disk.free(&[LOG, INCREMENT]);
         let was_open = self.server.instance.server.log.is_open();
         let done = self.server.instance.server.log.shutdown();

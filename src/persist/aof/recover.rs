@@ -74,6 +74,8 @@ pub fn recover(
     let mut segments = ring.segments()?;
     segments.sort_by_key(|s| s.header.generation);
     let mut plans = Vec::new();
+    // What comes before the last file that is written to.
+    let mut earlier = &manifest.incrs[..0];
     for run in segments.chunk_by(|a, b| a.header.file_seq == b.header.file_seq) {
         let seq = run[0].header.file_seq;
         // Not in the manifest: a rewrite has replaced that file since.
@@ -93,12 +95,25 @@ pub fn recover(
             Err(e) => return Err(e),
         };
         match ring.plan(file, run, is_beside)? {
-            Ok(plan) => plans.push((plan, Manifest::path(dir, entry))),
+            Ok(plan) => {
+                plans.push((plan, Manifest::path(dir, entry)));
+                earlier = &manifest.incrs[..index];
+            }
             Err(why) => {
                 let name = entry.name.to_string_lossy();
                 warn!("The ring {} is not replayed into {name}: {why}", path.display());
                 return set_aside(files, path).map(|()| 0);
             }
+        }
+    }
+    for before in earlier {
+        // What the ring has let go of may be in memory only, if fsync is left to the system; and a
+        // file must not last longer than one before it.
+        match files.open(&Manifest::path(dir, before), Open::Read) {
+            Ok(file) => file.sync_all()?,
+            // Loading will complain about it.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
         }
     }
     let mut missing = 0;
