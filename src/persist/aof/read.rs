@@ -20,13 +20,13 @@ const MAX_HEADER: usize = 24;
 /// With the line end; as in Redis.
 const MAX_ANNOTATION: usize = 1024;
 
-/// Looks at the beginning of `buf` and puts the arguments' places into `spans`.
+/// Looks at the beginning of `buf` and puts the arguments' places into `spans`, as far as it comes.
 pub fn parse(buf: &[u8], spans: &mut Vec<Span>) -> Parsed {
     spans.clear();
-    parse_more(buf, spans)
+    parse_all(buf, spans).map_or_else(|other| other, Parsed::Whole)
 }
 
-/// The same, with the arguments' places behind the spans there are.
+/// The same, with a whole command's arguments behind the spans there are.
 pub fn parse_more(buf: &[u8], spans: &mut Vec<Span>) -> Parsed {
     let before = spans.len();
     match parse_all(buf, spans) {
