@@ -49,7 +49,7 @@ struct Tally {
     events: BTreeMap<String, usize>,
 }
 
-fn first_setup(rng: &mut Rng) -> Setup {
+fn first_setup(rng: &mut Rng, past_cache: bool) -> Setup {
     let fsync = match rng.below(10) {
         0..=4 => AppendFsync::Everysec,
         5..=7 => AppendFsync::Always,
@@ -60,13 +60,13 @@ fn first_setup(rng: &mut Rng) -> Setup {
         1 => Ring::None,
         _ => Ring::Beside,
     };
-    Setup { fsync, ring, appendonly: rng.below(5) > 0, rdb_preamble: rng.below(4) > 0 }
+    Setup { fsync, ring, appendonly: rng.below(5) > 0, rdb_preamble: rng.below(4) > 0, past_cache }
 }
 
 /// A server's lives, each begun with what the last one's end has left.
 fn run(seed: u64, tally: &mut Tally) -> Result<(), (usize, String)> {
     let mut rng = Rng::from_seed(seed);
-    let mut setup = first_setup(&mut rng);
+    let mut setup = first_setup(&mut rng, seed % 2 == 1);
     let mut history = History::default();
     let silent = disk::Disk::silent(empty_image());
     let empty = boot::boot(&silent, &Setup { appendonly: false, ..setup }).expect("nothing");
@@ -175,6 +175,7 @@ fn what_a_killed_start_left_undone_is_done_by_the_next() {
         appendonly: true,
         ring: Ring::Beside,
         rdb_preamble: true,
+        past_cache: true,
     };
     let first = disk::Disk::recording(empty_image());
     let empty = boot::boot(&first, &setup).expect("nothing").digest();

@@ -24,7 +24,14 @@ pub enum Open {
     Write,
     /// Read and write, beginning empty.
     Truncate,
+    /// Write what is there past the page cache, in whole blocks of [`BLOCK`] bytes, from memory
+    /// that begins at a multiple of that. An error where the system cannot.
+    PastCache,
 }
+
+/// The unit of memory and files that is asked for by [`Open::PastCache`]: what the page cache, and
+/// file systems on disks of all kinds, work in. Bytes.
+pub const BLOCK: usize = 4096;
 
 /// What tells one file from another that later took its name: device and inode number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -159,6 +166,12 @@ impl Files for RealFiles {
             }
             Open::Truncate => {
                 options.write(true).create(true).truncate(true);
+            }
+            Open::PastCache => {
+                #[cfg(target_os = "linux")]
+                options.write(true).custom_flags(libc::O_DIRECT);
+                #[cfg(not(target_os = "linux"))]
+                return Err(io::ErrorKind::Unsupported.into());
             }
         }
         Ok(Box::new(RealFile(options.open(path)?)))

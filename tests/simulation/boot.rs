@@ -30,6 +30,8 @@ pub struct Setup {
     pub appendonly: bool,
     pub ring: Ring,
     pub rdb_preamble: bool,
+    /// All that fills blocks is written past the page cache, if synced at all; otherwise nothing.
+    pub past_cache: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,8 +50,12 @@ impl Setup {
             appendonly: self.appendonly,
             appendfsync: self.fsync,
             aof_use_rdb_preamble: self.rdb_preamble,
-            // Eight segments of a page, so that it goes round often.
-            aof_ring_size: if self.ring == Ring::None { 0 } else { 8 * 4096 },
+            // Eight segments of a page, so that it goes round often; or what fills blocks often.
+            aof_ring_size: match (self.ring, self.past_cache) {
+                (Ring::None, _) => 0,
+                (_, false) => 8 * 4096,
+                (_, true) => 8 * 3 * 4096,
+            },
             aof_ring_dir: match self.ring {
                 Ring::InMemoryOfMachine => VOLATILE.to_string(),
                 _ => String::new(),
@@ -85,6 +91,8 @@ pub fn boot(disk: &Disk, setup: &Setup) -> Result<Booted, String> {
     let Instance { server, .. } = &mut instance;
     let files = Arc::new(disk.clone());
     let options = server_log::options(&server.config, files, Arc::new(|| {}), server.clock.clone());
+    let past_cache_from = if setup.past_cache { 1 } else { usize::MAX };
+    let options = Options { past_cache_from, ..options };
     server.log_options = Some(options.clone());
     match setup.appendonly {
         true => load_aof(&mut instance, &options)?,

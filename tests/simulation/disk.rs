@@ -4,7 +4,7 @@
 //! them).
 
 use super::journal::{Event, Image, Mark, Node};
-use goredis::persist::files::{FileHandle, Files, Identity, MapObserver, Metadata, Open};
+use goredis::persist::files::{BLOCK, FileHandle, Files, Identity, MapObserver, Metadata, Open};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
@@ -252,8 +252,8 @@ impl Files for Disk {
         };
         let found = look(&inner.state())?;
         let file = match (found, how) {
-            (Some(file), Open::Read | Open::Write) => file,
-            (None, Open::Read) => return Err(not_found()),
+            (Some(file), Open::Read | Open::Write | Open::PastCache) => file,
+            (None, Open::Read | Open::PastCache) => return Err(not_found()),
             (_, Open::Write | Open::Truncate) => {
                 let mut state = inner.pass().map_err(|(_, code)| errno(code))?;
                 match look(&state)? {
@@ -274,7 +274,8 @@ impl Files for Disk {
                 }
             }
         };
-        Ok(Box::new(SimFile { inner: inner.clone(), file }))
+        let is_past_cache = how == Open::PastCache;
+        Ok(Box::new(SimFile { inner: inner.clone(), file, is_past_cache }))
     }
 
     fn metadata(&self, path: &Path) -> io::Result<Metadata> {
@@ -324,6 +325,7 @@ impl Files for Disk {
 struct SimFile {
     inner: Arc<Inner>,
     file: usize,
+    is_past_cache: bool,
 }
 
 impl FileHandle for SimFile {
@@ -337,8 +339,12 @@ impl FileHandle for SimFile {
     }
 
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<usize> {
-        let event = Event::Write { file: self.file, at: at as usize, bytes: bytes.to_vec() };
-        self.inner.perform(event)?;
+        let (file, at, is_past_cache) = (self.file, at as usize, self.is_past_cache);
+        if is_past_cache {
+            let misplaced = [at, bytes.len(), bytes.as_ptr().addr()].map(|n| n % BLOCK);
+            assert_eq!(misplaced, [0; 3], "the system would refuse this");
+        }
+        self.inner.perform(Event::Write { file, at, bytes: bytes.to_vec(), is_past_cache })?;
         Ok(bytes.len())
     }
 

@@ -3,6 +3,7 @@
 //!
 //! - What an fsync of a file has covered is there. Of what was written to it since, anything up to
 //!   some byte, and behind that nothing, or zeros up to some length. Files are independent.
+//!   What went past the page cache is there all the same, or a beginning of that.
 //! - Of a mapped file's stores each sector has what it held at any moment since it was synced.
 //! - Of the names made, moved and removed since their directory was synced, any may be so and any
 //!   not; a rename is so in both places.
@@ -41,6 +42,7 @@ pub enum Event {
         file: usize,
         at: usize,
         bytes: Vec<u8>,
+        is_past_cache: bool,
     },
     /// Into a mapping; a whole one is of one word, and cannot be torn.
     Store {
@@ -102,8 +104,9 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Event::Create { path, file } => write!(f, "create {} as {file}", path.display()),
-            Event::Write { file, at, bytes } => {
-                write!(f, "write {file} at {at}: {} bytes {}", bytes.len(), shown(bytes))
+            Event::Write { file, at, bytes, is_past_cache } => {
+                let how = if *is_past_cache { " past the cache" } else { "" };
+                write!(f, "write {file}{how} at {at}: {} bytes {}", bytes.len(), shown(bytes))
             }
             Event::Store { file, at, bytes, .. } => {
                 write!(f, "store {file} at {at}: {} bytes {}", bytes.len(), shown(bytes))
@@ -378,6 +381,14 @@ impl Pending<'_> {
     /// What of the changes is there.
     fn leave(&self, content: &mut Vec<u8>, choices: &mut Choices) {
         let changes = &self.changes;
+        let is_past_cache =
+            |change: &&&Event| matches!(change, Event::Write { is_past_cache: true, .. });
+        let past_cache = changes.iter().filter(is_past_cache).count();
+        if past_cache > 0 {
+            let lost = choices.pick(past_cache + 1);
+            let there = changes.iter().filter(is_past_cache).take(past_cache - lost);
+            there.for_each(|change| apply_to(content, change));
+        }
         let is_mapped = changes.iter().any(|change| matches!(change, Event::Store { .. }));
         match choices.pick(if is_mapped { 5 } else { 3 }) {
             0 => changes.iter().for_each(|change| apply_to(content, change)),
@@ -450,9 +461,10 @@ fn torn(event: &Event, choices: &mut Choices) -> Option<Event> {
         bytes[..bytes.len() - lost].to_vec()
     };
     match event {
-        Event::Write { file, at, bytes } => {
+        Event::Write { file, at, bytes, is_past_cache } => {
+            let (file, at, is_past_cache) = (*file, *at, *is_past_cache);
             let bytes = kept(bytes, choices);
-            (!bytes.is_empty()).then_some(Event::Write { file: *file, at: *at, bytes })
+            (!bytes.is_empty()).then_some(Event::Write { file, at, bytes, is_past_cache })
         }
         Event::Store { file, at, bytes, is_whole: false } => {
             let bytes = kept(bytes, choices);

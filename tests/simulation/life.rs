@@ -165,8 +165,12 @@ impl Life<'_> {
         let key = self.rng.below(6);
         let line = match self.rng.below(16) {
             0..=4 => {
-                // Now and then more than the ring holds.
-                let longest = [20, 20, 20, 20, 20, 3000, 10_000][self.rng.index(7)];
+                // Now and then more than a segment of the ring holds, or many blocks.
+                let longest = match self.plan.setup.past_cache {
+                    false => [20, 20, 20, 20, 20, 3000, 10_000],
+                    true => [20, 20, 20, 3000, 10_000, 10_000, 40_000],
+                };
+                let longest = longest[self.rng.index(7)];
                 format!("SET text:{key} {number}:{}", "x".repeat(self.rng.index(longest)))
             }
             5 => format!("APPEND text:{key} +{number}"),

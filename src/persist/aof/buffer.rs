@@ -452,7 +452,7 @@ impl Drop for Aof {
 }
 
 fn spawn(shared: Arc<Shared>, reader: Reader, options: &Options) -> io::Result<JoinHandle<()>> {
-    let log = Log::new(shared, reader, options.files.clone(), options.clock.clone());
+    let log = Log::new(shared, reader, options);
     std::thread::Builder::new().name("aof-log".to_string()).spawn(move || log.run())
 }
 

@@ -17,12 +17,16 @@ use std::time::Duration;
 
 use log::warn;
 
+use super::Options;
 use super::ring::{Chunk, Reader};
+use super::target::{Piece, Target};
 use crate::base::clock::Clock;
-use crate::persist::files::{FileHandle, Files, Open, reason};
+use crate::persist::files::{Files, reason};
 
-/// One write takes about so much; also what a retry has to hold in memory.
-const WRITE_SIZE: usize = 1 << 20;
+/// One write takes about so much: less costs more of the processor, as each has its price. Bytes.
+const WRITE_SIZE: usize = 2 << 20;
+/// A write is of whole frames, and so may be longer by one. Bytes.
+const USUAL_FRAME: usize = 64 << 10;
 
 /// When committed bytes are made durable: the `appendfsync` directive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -234,14 +238,26 @@ pub struct Log {
     /// The sequence number of the file written to last.
     seq: Option<i64>,
     /// That file. None after a failure: to be opened again.
-    file: Option<Box<dyn FileHandle>>,
-    /// Bytes taken from the ring, kept for its allocation.
-    bytes: Vec<u8>,
+    file: Option<Target>,
+    /// Bytes taken from the ring, kept for its allocation, and where the next ones probably go.
+    piece: Piece,
+    next_offset: u64,
+    past_cache_from: usize,
 }
 
 impl Log {
-    pub fn new(shared: Arc<Shared>, reader: Reader, files: Arc<dyn Files>, clock: Clock) -> Log {
-        Log { shared, reader, files, clock, seq: None, file: None, bytes: Vec::new() }
+    pub fn new(shared: Arc<Shared>, reader: Reader, options: &Options) -> Log {
+        Log {
+            shared,
+            reader,
+            files: options.files.clone(),
+            clock: options.clock.clone(),
+            seq: None,
+            file: None,
+            piece: Piece::default(),
+            next_offset: 0,
+            past_cache_from: options.past_cache_from,
+        }
     }
 
     /// Works off requests until told to stop.
@@ -310,16 +326,18 @@ impl Log {
     }
 
     fn write_some(&mut self) -> io::Result<()> {
-        self.bytes.clear();
-        let Some(chunk) = self.reader.read(&mut self.bytes, WRITE_SIZE)? else { return Ok(()) };
+        self.piece.begin_at(self.next_offset, WRITE_SIZE + USUAL_FRAME);
+        let read = self.reader.read(self.piece.buf(), WRITE_SIZE)?;
+        let Some(chunk) = read else { return Ok(()) };
         let began_ns = self.clock.monotonic_ns();
         let sleep_us = self.shared.sleep_us.load(Ordering::Relaxed);
         if sleep_us > 0 {
             std::thread::sleep(Duration::from_micros(sleep_us));
         }
-        let bytes = std::mem::take(&mut self.bytes);
-        let result = self.write(&chunk, &bytes);
-        self.bytes = bytes;
+        let mut piece = std::mem::take(&mut self.piece);
+        let result = self.write(&chunk, &mut piece);
+        self.next_offset = chunk.offset + piece.bytes().len() as u64;
+        self.piece = piece;
         self.note_delay(&self.shared.write_ns, began_ns);
         result?;
         self.shared.written.fetch_max(chunk.end, Ordering::SeqCst);
@@ -337,20 +355,26 @@ impl Log {
         longest_ns.fetch_max(took_ns, Ordering::Relaxed);
     }
 
-    fn write(&mut self, chunk: &Chunk, bytes: &[u8]) -> io::Result<()> {
-        let file = self.open_for(chunk, bytes.len())?;
+    fn write(&mut self, chunk: &Chunk, piece: &mut Piece) -> io::Result<()> {
+        let len = piece.bytes().len();
+        // Under `no` the system decides when the disk has to work.
+        let past_cache = len >= self.past_cache_from && self.shared.fsync() != Fsync::No;
+        let file = self.open_for(chunk, len)?;
         // Who cut or replaced the file took acknowledged writes away; a hole would hide that.
         if file.len()? < chunk.offset {
             return Err(io::Error::other("The AOF file is shorter than what was written to it"));
         }
-        file.write_all_at(bytes, chunk.offset)
+        match past_cache {
+            true => file.write_past_cache(piece, chunk.offset),
+            false => file.write(piece.bytes(), chunk.offset),
+        }
     }
 
     /// The chunk's file. When it is another than before, the one before is made durable first.
-    fn open_for(&mut self, chunk: &Chunk, len: usize) -> io::Result<&dyn FileHandle> {
+    fn open_for(&mut self, chunk: &Chunk, len: usize) -> io::Result<&mut Target> {
         if self.seq != Some(chunk.seq) {
-            if let Some(file) = self.file.take() {
-                file.sync_data()?;
+            if let Some(mut file) = self.file.take() {
+                file.sync()?;
                 let begin = chunk.end - len as u64;
                 self.reader.release(begin);
                 self.shared.synced.store(begin, Ordering::SeqCst);
@@ -362,7 +386,7 @@ impl Log {
     }
 
     /// The file of the current sequence number, opened again after a failure.
-    fn reopen(&mut self) -> io::Result<&dyn FileHandle> {
+    fn reopen(&mut self) -> io::Result<&mut Target> {
         let file = match (self.file.take(), self.seq) {
             (Some(file), _) => file,
             (None, Some(seq)) => {
@@ -371,11 +395,11 @@ impl Log {
                     control.files.iter().find(|(s, _)| *s == seq).map(|(_, path)| path.clone())
                 };
                 let path = path.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-                self.files.open(&path, Open::Write)?
+                Target::open(&*self.files, &path)?
             }
             (None, None) => return Err(io::ErrorKind::NotFound.into()),
         };
-        Ok(&**self.file.insert(file))
+        Ok(self.file.insert(file))
     }
 
     fn sync(&mut self) -> io::Result<()> {
@@ -384,7 +408,7 @@ impl Log {
         let began_ns = self.clock.monotonic_ns();
         let file = self.reopen()?;
         shared.syncing.store(true, Ordering::Relaxed);
-        let result = file.sync_data();
+        let result = file.sync();
         shared.syncing.store(false, Ordering::Relaxed);
         let awaited = shared.fsync() == Fsync::Always;
         let longest_ns = if awaited { &shared.awaited_sync_ns } else { &shared.sync_ns };

@@ -36,6 +36,7 @@ mod rewrite;
 mod ring;
 mod scan;
 mod tail;
+mod target;
 
 pub use buffer::{Aof, Numbers};
 pub use load::{LoadError, Loader, Progress, Run, Step};
@@ -47,7 +48,10 @@ pub use scan::{End, Fault, Found, Scan, begins_in_rdb_format};
 /// The ring's size unless configured otherwise. Bytes.
 pub const DEFAULT_RING_SIZE: u64 = 32 << 20;
 
-/// Where the AOF is and how it is kept; each field but `dir` and the last three is a directive.
+/// So much at once is written past the page cache: below, a wait for the disk costs more. Bytes.
+const PAST_CACHE_FROM: usize = 256 << 10;
+
+/// Where the AOF is and how it is kept; each field but `dir` and the last four is a directive.
 #[derive(Clone)]
 pub struct Options {
     /// `dir`: the server's directory.
@@ -77,6 +81,8 @@ pub struct Options {
     pub rdb: rdb::Options,
     /// By which the log thread measures how long the disk takes.
     pub clock: Clock,
+    /// What is at least so many bytes is written past the page cache, unless `fsync` is `No`.
+    pub past_cache_from: usize,
 }
 
 impl Options {
@@ -97,6 +103,7 @@ impl Options {
             first_base: None,
             rdb: rdb::Options::default(),
             clock: Clock::system(),
+            past_cache_from: PAST_CACHE_FROM,
         }
     }
 
