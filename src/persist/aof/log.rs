@@ -243,6 +243,8 @@ pub struct Log {
     piece: Piece,
     next_offset: u64,
     past_cache_from: usize,
+    /// What a flush that failed was to do: until one does as much, the disk is not mended.
+    owed: Effort,
 }
 
 impl Log {
@@ -257,6 +259,7 @@ impl Log {
             piece: Piece::default(),
             next_offset: 0,
             past_cache_from: options.past_cache_from,
+            owed: Effort::Write,
         }
     }
 
@@ -264,12 +267,14 @@ impl Log {
     pub fn run(mut self) {
         let _guard = EndGuard(self.shared.clone());
         while let Some((request, effort)) = self.shared.next_request() {
-            let result = self.flush(effort);
-            if result.is_err() {
+            let wanted = effort.max(self.owed);
+            let result = self.flush(wanted);
+            let ok = result.is_ok();
+            self.owed = if ok { Effort::Write } else { wanted };
+            if !ok {
                 self.reader.rewind();
                 self.file = None;
             }
-            let ok = result.is_ok();
             self.report(request, result);
             // After the report, as nobody waits for it; and not when the disk may hang.
             if ok && effort == Effort::Policy && self.shared.fsync() != Fsync::Always {
