@@ -58,6 +58,7 @@ impl Effects {
 
     /// Writes what a command changed: keys that expired on its way, then the command itself.
     /// `verbatim` is the command's bytes as received, if they are in the canonical form.
+    #[inline]
     pub fn record(
         &mut self,
         log: &mut Vec<u8>,
@@ -67,7 +68,9 @@ impl Effects {
         verbatim: Option<&[u8]>,
         propagation: &Propagation,
     ) {
-        self.record_expired(log, keys);
+        if !keys.expired_untold.is_empty() {
+            self.record_expired(log, keys);
+        }
         let now_ms = keys.now_ms;
         match propagation {
             Propagation::Nothing => {}
@@ -106,11 +109,23 @@ impl Effects {
     }
 
     /// What is written next is a change in a database.
+    #[inline]
     fn begin(&mut self, log: &mut Vec<u8>, db: usize, now_ms: i64) {
+        if self.selected != Some(db) || self.unit == Unit::Due || self.noted_s.is_some() {
+            self.introduce(log, db, now_ms);
+        }
+    }
+
+    /// Writes what the change's reader has to know before it, as far as it does not yet.
+    #[cold]
+    fn introduce(&mut self, log: &mut Vec<u8>, db: usize, now_ms: i64) {
         if let Some(noted_s) = self.noted_s {
             self.annotate(log, noted_s, now_ms / 1000);
         }
-        self.select(log, db);
+        if self.selected != Some(db) {
+            self.selected = Some(db);
+            encode::select(log, db);
+        }
         if self.unit == Unit::Due {
             self.unit = Unit::Begun;
             log.extend_from_slice(MULTI);
@@ -118,19 +133,10 @@ impl Effects {
     }
 
     /// Not within a unit: a log that is cut back to the annotation must hold none by halves.
-    #[cold]
     fn annotate(&mut self, log: &mut Vec<u8>, noted_s: i64, now_s: i64) {
         if now_s > noted_s && self.unit != Unit::Begun {
             self.noted_s = Some(now_s);
             encode::timestamp(log, now_s);
-        }
-    }
-
-    fn select(&mut self, log: &mut Vec<u8>, db: usize) {
-        if self.selected != Some(db) {
-            self.selected = Some(db);
-            log.extend_from_slice(b"*2\r\n$6\r\nSELECT\r\n");
-            command::number(log, db);
         }
     }
 }
