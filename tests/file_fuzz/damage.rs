@@ -158,13 +158,13 @@ fn damage_ring(rng: &mut Rng, bytes: &mut [u8]) {
     if bytes.len() < 8192 {
         return;
     }
-    // Words of the header, of segments' headers, and of frames.
+    // Words of the header, of segments' headers, and of their indexes.
     let segment = (bytes.len() - 4096) / 8;
-    let base = 4096 + segment * rng.index(8);
+    let header = 4096 + segment * (1 + rng.index(8)) - 80;
     let at = match rng.index(4) {
         0 => 8 * rng.index(9),
-        1 | 2 => base + 8 * rng.index(10),
-        _ => base + 80 + 8 * rng.index(12),
+        1 | 2 => header + 8 * rng.index(10),
+        _ => header - 8 * (1 + rng.index(12)),
     };
     let word = match rng.index(3) {
         0 => extreme(rng),

@@ -5,7 +5,7 @@ use xxhash_rust::xxh3::xxh3_64;
 const PAGE: usize = 4096;
 const RING_HEADER: usize = 40;
 const SEGMENT_HEADER: usize = 80;
-const FRAME_HEADER: usize = 16;
+const FRAME_ENTRY: usize = 16;
 
 fn mix(x: u64) -> u64 {
     let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -35,32 +35,34 @@ fn segment_size(bytes: &[u8]) -> usize {
 /// length cannot be.
 pub fn seal(bytes: &mut [u8]) {
     let size = segment_size(bytes);
-    if size <= SEGMENT_HEADER {
+    if size < SEGMENT_HEADER {
         return;
     }
     let sum = xxh3_64(&bytes[8..RING_HEADER]);
     put(bytes, 0, sum);
     let epoch = get(bytes, 32);
-    for segment in bytes[PAGE..].chunks_mut(size) {
-        if segment.len() < SEGMENT_HEADER || get(segment, 0) == 0 {
+    for segment in bytes[PAGE..].chunks_exact_mut(size) {
+        let header_at = size - SEGMENT_HEADER;
+        if get(segment, header_at) == 0 {
             continue;
         }
-        put(segment, 64, epoch);
-        let sum = xxh3_64(&segment[8..SEGMENT_HEADER]);
-        put(segment, 0, sum);
-        seal_frames(segment, mix(epoch ^ mix(get(segment, 8))));
+        put(segment, header_at + 64, epoch);
+        let sum = xxh3_64(&segment[header_at + 8..]);
+        put(segment, header_at, sum);
+        seal_frames(segment, header_at, mix(epoch ^ mix(get(segment, header_at + 8))));
     }
 }
 
-fn seal_frames(segment: &mut [u8], salt: u64) {
-    let mut at = SEGMENT_HEADER;
-    while at + FRAME_HEADER <= segment.len() && get(segment, at) != 0 {
-        let len = get(segment, at + 8);
-        let start = at + FRAME_HEADER;
-        let end = usize::try_from(len).ok().and_then(|len| start.checked_add(len));
-        let Some(end) = end.filter(|end| *end <= segment.len()) else { return };
-        let sum = xxh3_64(&segment[start..end]) ^ mix(salt ^ at as u64 ^ len << 32);
-        put(segment, at, sum.max(1));
-        at = start + (end - start).next_multiple_of(8);
+fn seal_frames(segment: &mut [u8], header_at: usize, salt: u64) {
+    let mut at = get(segment, header_at + 24) as usize % PAGE;
+    let mut entry = header_at;
+    while entry >= at + FRAME_ENTRY && get(segment, entry - FRAME_ENTRY) != 0 {
+        entry -= FRAME_ENTRY;
+        let len = get(segment, entry + 8);
+        let end = usize::try_from(len).ok().and_then(|len| at.checked_add(len));
+        let Some(end) = end.filter(|end| *end <= entry) else { return };
+        let sum = xxh3_64(&segment[at..end]) ^ mix(salt ^ at as u64 ^ len << 32);
+        put(segment, entry, sum.max(1));
+        at = end;
     }
 }

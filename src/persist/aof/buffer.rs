@@ -28,7 +28,7 @@ use crate::persist::rdb::{self, write};
 /// The ring's size where none is asked for: it then lies in ordinary memory.
 const IN_MEMORY_SIZE: u64 = 8 << 20;
 /// So much is worth a frame of its own, and still lies in the first cache. Bytes.
-const EARLY: usize = 16 << 10;
+const EARLY: usize = 8 << 10;
 /// A buffer that once held more is given back. Bytes.
 const KEEP_BUFFER: usize = 1 << 20;
 

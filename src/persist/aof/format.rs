@@ -3,12 +3,16 @@
 //!
 //! ```text
 //! page 0       ring header: magic, version, sizes, epoch, checksum | clean mark
-//! segment 0    segment header: checksum, generation, file, file offset, anchor, identity, epoch,
-//!              end of the file before
-//!              frame: checksum u64, length u32, 0 u32, payload, padding to 8 bytes
-//!              frame ...
+//! segment 0    payload of frame 0, of frame 1 ... -> | room | <- ... entry 1, entry 0 | header
 //! segment 1    ...
+//!
+//! entry        checksum u64, length u64 of the frame's payload
+//! header       checksum, generation, file, file offset, anchor, identity, epoch, end of the file
+//!              before
 //! ```
+//!
+//! Payloads lie behind one another without a gap, and at the same place of a page as in their file:
+//! so they can be written from there as they are, past the page cache, too.
 //!
 //! All numbers are little-endian. A header's checksum is its first word and is stored last: until
 //! then the place holds what was there before, which no longer verifies. A frame's checksum is
@@ -24,14 +28,15 @@ use crate::persist::files::Identity;
 /// The ring header's page, and the unit segments are measured in.
 pub const PAGE: usize = 4096;
 pub const SEGMENT_HEADER: usize = 80;
-pub const FRAME_HEADER: usize = 16;
+/// What a frame has in the segment's index.
+pub const FRAME_ENTRY: usize = 16;
 /// Where in page 0 the clean mark lies.
 pub const CLEAN_MARK_AT: usize = 64;
 /// At most so many bytes before a segment's first are hashed into its anchor.
 pub const ANCHOR_MAX: usize = 4096;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"goreRING");
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const RING_HEADER: usize = 40;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,21 +60,30 @@ impl RingHeader {
 
     /// None if this is no header of this version, or if its sizes do not fit `file_len`.
     pub fn decode(page: &[u8], file_len: u64) -> Option<RingHeader> {
-        let bytes = page.get(..RING_HEADER)?;
-        let counts = get(bytes, 16);
         let header = RingHeader {
-            segments: counts as u32,
-            segment_size: get(bytes, 24),
-            epoch: get(bytes, 32),
+            segments: get(page.get(..RING_HEADER)?, 16) as u32,
+            segment_size: get(page, 24),
+            epoch: get(page, 32),
         };
-        let whole = get(bytes, 0) == xxh3_64(&bytes[8..])
-            && get(bytes, 8) == MAGIC
-            && counts >> 32 == u64::from(VERSION);
         let needed =
             header.segment_size.checked_mul(header.segments.into())?.checked_add(PAGE as u64)?;
-        (whole && needed <= file_len && header.segment_size > SEGMENT_HEADER as u64)
-            .then_some(header)
+        let fits = needed <= file_len && header.segment_size > SEGMENT_HEADER as u64;
+        (version(page) == Some(VERSION) && fits).then_some(header)
     }
+
+    /// The version of a ring that is not this one's, and that may still be needed.
+    pub fn other_version(page: &[u8]) -> Option<u32> {
+        let other = version(page).filter(|version| *version != VERSION)?;
+        (!is_clean(page, get(page, 32))).then_some(other)
+    }
+}
+
+/// The version that a whole ring header names. Checksum, magic, version, epoch and clean mark have
+/// the same places in each.
+fn version(page: &[u8]) -> Option<u32> {
+    let bytes = page.get(..RING_HEADER)?;
+    let whole = get(bytes, 0) == xxh3_64(&bytes[8..]) && get(bytes, 8) == MAGIC;
+    whole.then(|| (get(bytes, 16) >> 32) as u32)
 }
 
 /// The word that says: all of this ring's frames are durable in the AOF.
@@ -150,30 +164,36 @@ pub fn salt(epoch: u64, generation: u64) -> u64 {
     mix(epoch ^ mix(generation))
 }
 
-/// The checksum of a frame at byte `place` of its segment.
+/// Where in its segment the payload begins that belongs at this offset of its file.
+pub fn payload_begin(file_offset: u64) -> usize {
+    (file_offset % PAGE as u64) as usize
+}
+
+/// Where in its segment the header lies, and the index ends.
+pub fn index_end(segment_size: usize) -> usize {
+    segment_size - SEGMENT_HEADER
+}
+
+/// The checksum of a frame whose payload begins at byte `place` of its segment.
 pub fn frame_checksum(salt: u64, place: usize, payload: &[u8]) -> u64 {
     let sum = xxh3_64(payload);
     // 0 is left to places never written.
     (sum ^ mix(salt ^ place as u64 ^ (payload.len() as u64) << 32)).max(1)
 }
 
-/// The bytes a frame takes for a payload of `len`.
-pub fn frame_size(len: usize) -> usize {
-    FRAME_HEADER + len.next_multiple_of(8)
-}
-
 /// The payloads of a segment's whole frames, in order, up to the first that is not whole.
-pub fn frames(segment: &[u8], salt: u64) -> impl Iterator<Item = &[u8]> {
-    let mut at = SEGMENT_HEADER;
+/// `file_offset` is where the first belongs.
+pub fn frames(segment: &[u8], file_offset: u64, salt: u64) -> impl Iterator<Item = &[u8]> {
+    let mut index = &segment[..segment.len().saturating_sub(SEGMENT_HEADER)];
+    let mut at = payload_begin(file_offset);
     std::iter::from_fn(move || {
-        let header = segment.get(at..at + FRAME_HEADER)?;
-        let len = usize::try_from(get(header, 8)).ok().filter(|&len| len > 0)?;
-        let start = at + FRAME_HEADER;
-        let payload = segment.get(start..start.checked_add(len)?)?;
-        if get(header, 0) != frame_checksum(salt, at, payload) {
+        let (rest, entry) = index.split_last_chunk::<FRAME_ENTRY>()?;
+        let len = usize::try_from(get(entry, 8)).ok().filter(|&len| len > 0)?;
+        let payload = rest.get(at..at.checked_add(len)?)?;
+        if get(entry, 0) != frame_checksum(salt, at, payload) {
             return None;
         }
-        at += frame_size(len);
+        (index, at) = (rest, at + len);
         Some(payload)
     })
 }
@@ -196,16 +216,27 @@ fn get(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(word)
 }
 
+/// The header of a ring of version 1.
+#[cfg(test)]
+pub fn foreign_header() -> [u8; RING_HEADER] {
+    let mut out = tests::RING.encode();
+    put(&mut out, 16, 1 << 32 | 8);
+    let checksum = xxh3_64(&out[8..]);
+    put(&mut out, 0, checksum);
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    pub const RING: RingHeader = RingHeader { segments: 8, segment_size: 4096, epoch: 77 };
+
     #[test]
     fn headers_come_back_and_any_flipped_bit_spoils_them() {
-        let ring = RingHeader { segments: 8, segment_size: 4096, epoch: 77 };
         let file_len = (PAGE + 8 * 4096) as u64;
-        let mut bytes = ring.encode();
-        assert_eq!(RingHeader::decode(&bytes, file_len), Some(ring));
+        let mut bytes = RING.encode();
+        assert_eq!(RingHeader::decode(&bytes, file_len), Some(RING));
         assert_eq!(RingHeader::decode(&bytes, file_len - 1), None, "the file is too short");
         for bit in 0..bytes.len() * 8 {
             bytes[bit / 8] ^= 1 << (bit % 8);
@@ -231,6 +262,21 @@ mod tests {
     }
 
     #[test]
+    fn a_ring_of_another_version_is_told_from_none() {
+        let mut page = vec![0; PAGE];
+        page[..RING_HEADER].copy_from_slice(&RING.encode());
+        assert_eq!(RingHeader::other_version(&page), None, "it is this one");
+        page[..RING_HEADER].copy_from_slice(&foreign_header());
+        assert_eq!(RingHeader::other_version(&page), Some(1));
+        assert_eq!(RingHeader::decode(&page, 1 << 20), None);
+        page[8] ^= 1;
+        assert_eq!(RingHeader::other_version(&page), None, "it is damaged");
+        page[8] ^= 1;
+        put(&mut page, CLEAN_MARK_AT, clean_mark(RING.epoch));
+        assert_eq!(RingHeader::other_version(&page), None, "nobody needs it");
+    }
+
+    #[test]
     fn checksum_is_xxh3() {
         // From the reference implementation's sanity checks: the empty input, seed 0.
         assert_eq!(xxh3_64(b""), 0x2d06_8005_38d3_94c2);
@@ -241,8 +287,13 @@ mod tests {
         let ring = RingHeader { segments: u32::MAX, segment_size: u64::MAX, epoch: 1 };
         assert_eq!(RingHeader::decode(&ring.encode(), u64::MAX), None);
         let mut segment = vec![0xff; 4096];
-        assert_eq!(frames(&segment, 1).count(), 0);
-        segment[SEGMENT_HEADER + 8..SEGMENT_HEADER + 16].copy_from_slice(&u64::MAX.to_le_bytes());
-        assert_eq!(frames(&segment, 1).count(), 0);
+        for len in [u64::MAX, usize::MAX as u64 - 99, 4096, 0] {
+            let entry = index_end(segment.len()) - FRAME_ENTRY;
+            segment[entry + 8..entry + 16].copy_from_slice(&len.to_le_bytes());
+            assert_eq!(frames(&segment, 100, 1).count(), 0);
+        }
+        for len in 0..SEGMENT_HEADER + FRAME_ENTRY {
+            assert_eq!(frames(&segment[..len], 100, 1).count(), 0);
+        }
     }
 }

@@ -19,14 +19,12 @@ use log::warn;
 
 use super::Options;
 use super::ring::{Chunk, Reader};
-use super::target::{Piece, Target};
+use super::target::Target;
 use crate::base::clock::Clock;
 use crate::persist::files::{Files, reason};
 
-/// One write takes about so much: less costs more of the processor, as each has its price. Bytes.
+/// One write takes so much at most: less costs more of the processor, as each has its price. Bytes.
 const WRITE_SIZE: usize = 2 << 20;
-/// A write is of whole frames, and so may be longer by one. Bytes.
-const USUAL_FRAME: usize = 64 << 10;
 
 /// When committed bytes are made durable: the `appendfsync` directive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -239,9 +237,6 @@ pub struct Log {
     seq: Option<i64>,
     /// That file. None after a failure: to be opened again.
     file: Option<Target>,
-    /// Bytes taken from the ring, kept for its allocation, and where the next ones probably go.
-    piece: Piece,
-    next_offset: u64,
     past_cache_from: usize,
     /// What a flush that failed was to do: until one does as much, the disk is not mended.
     owed: Effort,
@@ -256,8 +251,6 @@ impl Log {
             clock: options.clock.clone(),
             seq: None,
             file: None,
-            piece: Piece::default(),
-            next_offset: 0,
             past_cache_from: options.past_cache_from,
             owed: Effort::Write,
         }
@@ -331,18 +324,13 @@ impl Log {
     }
 
     fn write_some(&mut self) -> io::Result<()> {
-        self.piece.begin_at(self.next_offset, WRITE_SIZE + USUAL_FRAME);
-        let read = self.reader.read(self.piece.buf(), WRITE_SIZE)?;
-        let Some(chunk) = read else { return Ok(()) };
+        let Some(chunk) = self.reader.take(WRITE_SIZE) else { return Ok(()) };
         let began_ns = self.clock.monotonic_ns();
         let sleep_us = self.shared.sleep_us.load(Ordering::Relaxed);
         if sleep_us > 0 {
             std::thread::sleep(Duration::from_micros(sleep_us));
         }
-        let mut piece = std::mem::take(&mut self.piece);
-        let result = self.write(&chunk, &mut piece);
-        self.next_offset = chunk.offset + piece.bytes().len() as u64;
-        self.piece = piece;
+        let result = self.write(&chunk);
         self.note_delay(&self.shared.write_ns, began_ns);
         result?;
         self.shared.written.fetch_max(chunk.end, Ordering::SeqCst);
@@ -360,58 +348,60 @@ impl Log {
         longest_ns.fetch_max(took_ns, Ordering::Relaxed);
     }
 
-    fn write(&mut self, chunk: &Chunk, piece: &mut Piece) -> io::Result<()> {
-        let len = piece.bytes().len();
+    fn write(&mut self, chunk: &Chunk) -> io::Result<()> {
         // Under `no` the system decides when the disk has to work.
-        let past_cache = len >= self.past_cache_from && self.shared.fsync() != Fsync::No;
-        let file = self.open_for(chunk, len)?;
+        let past_cache = chunk.len >= self.past_cache_from && self.shared.fsync() != Fsync::No;
+        self.turn_to(chunk)?;
+        let mut file = self.take_file()?;
         // Who cut or replaced the file took acknowledged writes away; a hole would hide that.
         if file.len()? < chunk.offset {
             return Err(io::Error::other("The AOF file is shorter than what was written to it"));
         }
+        let bytes = self.reader.bytes(chunk);
         match past_cache {
-            true => file.write_past_cache(piece, chunk.offset),
-            false => file.write(piece.bytes(), chunk.offset),
+            true => file.write_past_cache(bytes, chunk.offset)?,
+            false => file.write(bytes, chunk.offset)?,
         }
+        self.file = Some(file);
+        Ok(())
     }
 
-    /// The chunk's file. When it is another than before, the one before is made durable first.
-    fn open_for(&mut self, chunk: &Chunk, len: usize) -> io::Result<&mut Target> {
+    /// When the chunk's file is another than before, the one before is made durable first.
+    fn turn_to(&mut self, chunk: &Chunk) -> io::Result<()> {
         if self.seq != Some(chunk.seq) {
             if let Some(mut file) = self.file.take() {
                 file.sync()?;
-                let begin = chunk.end - len as u64;
+                let begin = chunk.end - chunk.len as u64;
                 self.reader.release(begin);
                 self.shared.synced.store(begin, Ordering::SeqCst);
             }
             self.seq = Some(chunk.seq);
             self.shared.control().files.retain(|(seq, _)| *seq >= chunk.seq);
         }
-        self.reopen()
+        Ok(())
     }
 
-    /// The file of the current sequence number, opened again after a failure.
-    fn reopen(&mut self) -> io::Result<&mut Target> {
-        let file = match (self.file.take(), self.seq) {
-            (Some(file), _) => file,
+    /// The file of the current sequence number, opened again after a failure. To be put back.
+    fn take_file(&mut self) -> io::Result<Target> {
+        match (self.file.take(), self.seq) {
+            (Some(file), _) => Ok(file),
             (None, Some(seq)) => {
                 let path = {
                     let control = self.shared.control();
                     control.files.iter().find(|(s, _)| *s == seq).map(|(_, path)| path.clone())
                 };
                 let path = path.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-                Target::open(&*self.files, &path)?
+                Target::open(&*self.files, &path)
             }
-            (None, None) => return Err(io::ErrorKind::NotFound.into()),
-        };
-        Ok(self.file.insert(file))
+            (None, None) => Err(io::ErrorKind::NotFound.into()),
+        }
     }
 
     fn sync(&mut self) -> io::Result<()> {
         let position = self.reader.position();
         let shared = self.shared.clone();
         let began_ns = self.clock.monotonic_ns();
-        let file = self.reopen()?;
+        let mut file = self.take_file()?;
         shared.syncing.store(true, Ordering::Relaxed);
         let result = file.sync();
         shared.syncing.store(false, Ordering::Relaxed);
@@ -419,6 +409,7 @@ impl Log {
         let longest_ns = if awaited { &shared.awaited_sync_ns } else { &shared.sync_ns };
         self.note_delay(longest_ns, began_ns);
         result?;
+        self.file = Some(file);
         shared.synced.store(position, Ordering::SeqCst);
         self.reader.release(position);
         shared.progress();

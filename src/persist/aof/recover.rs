@@ -166,6 +166,12 @@ impl RingFile {
         };
         let mut page = vec![0; PAGE];
         let n = file.read_full_at(&mut page, 0)?;
+        if let Some(version) = RingHeader::other_version(&page[..n]) {
+            return Err(io::Error::other(format!(
+                "the ring is of version {version} and may hold acknowledged writes that the file \
+                 lacks: start and stop the goredis that made it, or move it away to do without"
+            )));
+        }
         let Some(header) = RingHeader::decode(&page[..n], file.len()?) else { return Ok(None) };
         if is_clean(&page[..n], header.epoch) {
             return Ok(None);
@@ -181,7 +187,8 @@ impl RingFile {
         let mut segments = Vec::new();
         for index in 0..self.header.segments {
             let mut bytes = [0; SEGMENT_HEADER];
-            let n = self.file.read_full_at(&mut bytes, self.segment_at(index))?;
+            let at = self.segment_at(index + 1) - SEGMENT_HEADER as u64;
+            let n = self.file.read_full_at(&mut bytes, at)?;
             if let Some(header) = SegmentHeader::decode(&bytes[..n], self.header.epoch) {
                 segments.push(Segment { index, header });
             }
@@ -202,7 +209,7 @@ impl RingFile {
             let n = self.file.read_full_at(&mut bytes, self.segment_at(segment.index))?;
             let salt = salt(self.header.epoch, segment.header.generation);
             let mut at = segment.header.file_offset;
-            for payload in frames(&bytes[..n], salt) {
+            for payload in frames(&bytes[..n], at, salt) {
                 if !visit(at, payload)? {
                     return Ok(());
                 }

@@ -26,8 +26,8 @@ use memmap2::Advice;
 use memmap2::{MmapMut, MmapOptions, MmapRaw};
 
 use super::format::{
-    ANCHOR_MAX, Anchor, CLEAN_MARK_AT, FRAME_HEADER, PAGE, RingHeader, SEGMENT_HEADER,
-    SegmentHeader, clean_mark, frame_checksum, frame_size, salt,
+    ANCHOR_MAX, Anchor, CLEAN_MARK_AT, FRAME_ENTRY, PAGE, RingHeader, SegmentHeader, clean_mark,
+    frame_checksum, index_end, payload_begin, salt,
 };
 use crate::persist::files::{FileHandle, Identity, MapObserver};
 
@@ -39,8 +39,9 @@ const BEGIN_OVER_AT: usize = 256 * 1024;
 /// So much at once is stored past the processor's caches. Bytes.
 const STREAM_FROM: usize = 4096;
 
-/// At least so much is kept ready to be stored to. Bytes.
-const TOUCH_LEAST: usize = 64 * 1024;
+/// At least so much of payloads and of the index is kept ready to be stored to. Bytes.
+const TOUCH_PAYLOADS: usize = 64 * 1024;
+const TOUCH_INDEX: usize = 2 * PAGE;
 
 /// A place in an incr file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,8 +89,9 @@ pub fn in_memory(size: u64, epoch: u64, first: Place) -> io::Result<(Writer, Rea
 }
 
 fn segment_size(ring_size: u64) -> usize {
-    // The upper bound keeps a frame's length within its field on every machine.
-    let each = (ring_size / SEGMENTS as u64).clamp(PAGE as u64, 1 << 30) as usize;
+    // The lower bound leaves room wherever the payload begins; the upper one keeps a frame's length
+    // within its field on every machine.
+    let each = (ring_size / SEGMENTS as u64).clamp(2 * PAGE as u64, 1 << 30) as usize;
     each.next_multiple_of(PAGE)
 }
 
@@ -104,6 +106,7 @@ fn split(memory: Memory, segment_size: usize, epoch: u64, first: Place) -> (Writ
         segment_size,
         epoch,
         tail: AtomicU64::new(0),
+        frames: AtomicU64::new(0),
         released: AtomicU64::new(0),
         live: Mutex::new(Live { pieces: VecDeque::new(), free: [true; SEGMENTS] }),
     });
@@ -111,10 +114,11 @@ fn split(memory: Memory, segment_size: usize, epoch: u64, first: Place) -> (Writ
         shared: shared.clone(),
         segment: 0,
         next: 0,
-        limit: 0,
+        index: 0,
         salt: 0,
         generation: 0,
         tail: 0,
+        frames: 0,
         file: first,
         file_at: 0,
         before_end: 0,
@@ -124,7 +128,7 @@ fn split(memory: Memory, segment_size: usize, epoch: u64, first: Place) -> (Writ
     // SAFETY: nobody else has the ring yet.
     unsafe { shared.memory.store(0, &header.encode()) };
     writer.next_segment();
-    let reader = Reader { shared, position: 0, generation: 0, next: 0, touched_at: 0 };
+    let reader = Reader { shared, position: 0, touched: Touched::default() };
     (writer, reader)
 }
 
@@ -212,6 +216,8 @@ struct Shared {
     epoch: u64,
     /// Everything below this logical offset has been committed. Stored by the writer only.
     tail: AtomicU64,
+    /// How many frames there have been. Stored by the writer only; for the use of memory alone.
+    frames: AtomicU64,
     /// Everything below this logical offset is no longer needed. Stored by the reader only.
     released: AtomicU64,
     live: Mutex<Live>,
@@ -226,13 +232,21 @@ struct Live {
 #[derive(Clone, Copy)]
 struct Piece {
     segment: usize,
-    generation: u64,
     /// Logical offsets; the active segment has no end yet.
     start: u64,
     end: Option<u64>,
+    /// How many frames there were before.
+    frames_before: u64,
     seq: i64,
     /// Where in its file the piece begins.
     offset: u64,
+}
+
+impl Piece {
+    /// Where in its segment the byte at a logical offset lies.
+    fn place_of(&self, position: u64) -> usize {
+        payload_begin(self.offset) + (position - self.start) as usize
+    }
 }
 
 impl Shared {
@@ -301,13 +315,14 @@ unsafe fn stream(bytes: &[u8], to: *mut u8) {
 pub struct Writer {
     shared: Arc<Shared>,
     segment: usize,
-    /// Where in the active segment the next frame goes, and where the segment ends. Equal when
-    /// there is no active segment.
+    /// Where in the active segment the next payload goes, and where its index begins so far. Equal
+    /// when there is no active segment.
     next: usize,
-    limit: usize,
+    index: usize,
     salt: u64,
     generation: u64,
     tail: u64,
+    frames: u64,
     /// The file appended to, and the logical offset that corresponds to `file.offset`.
     file: Place,
     file_at: u64,
@@ -323,21 +338,21 @@ impl Writer {
     /// survives the process. No system call, as long as the log thread is not just taking or
     /// giving back a segment.
     pub fn append(&mut self, bytes: &[u8]) -> usize {
-        if self.next >= begin_over_at(self.limit)
+        if self.next >= begin_over_at(self.shared.segment_size)
             && self.shared.released.load(Ordering::Acquire) == self.tail
         {
             self.next_segment();
         }
         let mut taken = 0;
         while taken < bytes.len() {
-            let room = self.limit - self.next;
-            if room < FRAME_HEADER + 8 {
+            let room = (self.index - self.next).saturating_sub(FRAME_ENTRY);
+            if room == 0 {
                 if !self.next_segment() {
                     break;
                 }
                 continue;
             }
-            let n = (bytes.len() - taken).min(room - FRAME_HEADER);
+            let n = (bytes.len() - taken).min(room);
             self.append_frame(&bytes[taken..taken + n]);
             taken += n;
         }
@@ -345,19 +360,24 @@ impl Writer {
     }
 
     fn append_frame(&mut self, payload: &[u8]) {
-        let at = self.shared.segment_at(self.segment) + self.next;
+        let segment = self.shared.segment_at(self.segment);
+        let (at, entry) = (segment + self.next, segment + self.index - FRAME_ENTRY);
         let checksum = frame_checksum(self.salt, self.next, payload);
         let memory = &self.shared.memory;
-        // SAFETY: the place lies in the active segment beyond what `tail` covers, so the reader
-        // does not read it, and `&mut self` is the only writer. Frames begin at multiples of 8.
+        // SAFETY: both places lie in the active segment, the payload's beyond what `tail` covers,
+        // so the reader reads neither, and `&mut self` is the only writer. Entries lie at
+        // multiples of 8.
         unsafe {
-            memory.store(at + FRAME_HEADER, payload);
-            memory.store(at + 8, &(payload.len() as u64).to_le_bytes());
-            memory.store_last(at, checksum);
+            memory.store(at, payload);
+            memory.store(entry + 8, &(payload.len() as u64).to_le_bytes());
+            memory.store_last(entry, checksum);
         }
-        self.last_payload = Some((at + FRAME_HEADER, payload.len()));
-        self.next += frame_size(payload.len());
+        self.last_payload = Some((at, payload.len()));
+        self.next += payload.len();
+        self.index -= FRAME_ENTRY;
         self.tail += payload.len() as u64;
+        self.frames += 1;
+        self.shared.frames.store(self.frames, Ordering::Relaxed);
         self.shared.tail.store(self.tail, Ordering::Release);
     }
 
@@ -377,35 +397,36 @@ impl Writer {
             _ => {}
         }
         live.reclaim(shared.released.load(Ordering::Acquire));
-        (self.next, self.limit) = (0, 0);
+        (self.next, self.index) = (0, 0);
         self.crowded = live.free.iter().filter(|free| **free).count() <= SEGMENTS / 2;
         let Some(segment) = live.free.iter().position(|free| *free) else { return false };
         live.free[segment] = false;
         self.generation += 1;
         self.segment = segment;
         self.salt = salt(shared.epoch, self.generation);
-        (self.next, self.limit) = (SEGMENT_HEADER, shared.segment_size);
+        let file_offset = self.file_offset();
+        (self.next, self.index) = (payload_begin(file_offset), index_end(shared.segment_size));
         let header = SegmentHeader {
             generation: self.generation,
             file_seq: self.file.seq,
-            file_offset: self.file_offset(),
+            file_offset,
             anchor,
             identity: self.file.identity,
             before_end: self.before_end,
         };
         live.pieces.push_back(Piece {
             segment,
-            generation: self.generation,
             start: self.tail,
             end: None,
+            frames_before: self.frames,
             seq: self.file.seq,
-            offset: header.file_offset,
+            offset: file_offset,
         });
         let bytes = header.encode(shared.epoch);
-        let at = shared.segment_at(segment);
+        let at = shared.segment_at(segment) + self.index;
         let (first, rest) = bytes.split_first_chunk().expect("a header is longer than a word");
         // SAFETY: the segment was free, so nobody reads it, and `&mut self` is the only writer.
-        // Segments begin at multiples of the page size.
+        // Headers lie at multiples of 8.
         unsafe {
             shared.memory.store(at + 8, rest);
             shared.memory.store_last(at, u64::from_le_bytes(*first));
@@ -459,7 +480,7 @@ impl Writer {
     }
 }
 
-/// What `Reader::read` took out.
+/// Committed bytes that lie behind one another, in the ring and in their file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chunk {
     /// The incr file the bytes belong to, and where in it.
@@ -467,125 +488,122 @@ pub struct Chunk {
     pub offset: u64,
     /// The logical offset of the chunk's end.
     pub end: u64,
+    pub len: usize,
+    /// Where in the mapping.
+    at: usize,
 }
 
 /// The taking hand.
 pub struct Reader {
     shared: Arc<Shared>,
-    /// The logical offset of the next byte to read.
+    /// The logical offset of the next byte to take.
     position: u64,
-    /// The segment use the position lies in, and where in the segment the next frame begins.
-    generation: u64,
-    next: usize,
-    /// The position when pages were last touched ahead.
-    touched_at: u64,
+    touched: Touched,
+}
+
+/// How far all was when pages were touched ahead last.
+#[derive(Clone, Copy, Default)]
+struct Touched {
+    position: u64,
+    frames: u64,
 }
 
 impl Reader {
-    /// Appends the next committed bytes to `out`: whole frames of one file, `at_least` bytes if
-    /// there are so many in the segment. None if all has been read. An error means that the
-    /// mapped memory was changed by someone else.
-    pub fn read(&mut self, out: &mut Vec<u8>, at_least: usize) -> io::Result<Option<Chunk>> {
-        let tail = self.shared.tail.load(Ordering::Acquire);
+    /// Takes the next committed bytes, those of one segment and `at_most` so many. Cuts at the end
+    /// of a page of the file if there are more. None if all have been taken.
+    pub fn take(&mut self, at_most: usize) -> Option<Chunk> {
+        let tail = self.tail();
         if self.position >= tail {
-            return Ok(None);
+            return None;
         }
         let piece = {
             let live = self.shared.live();
             let holds = |p: &&Piece| p.end.is_none_or(|end| self.position < end);
-            *live.pieces.iter().find(holds).ok_or_else(damaged)?
+            *live.pieces.iter().find(holds).expect("what is not released lies in a segment")
         };
-        if piece.generation != self.generation {
-            self.enter(&piece)?;
-        }
         let offset = piece.offset + (self.position - piece.start);
-        let limit = piece.end.map_or(tail, |end| end.min(tail));
-        let begin = out.len();
-        while self.position < limit && out.len() - begin < at_least {
-            let (at, len) = self.frame(&piece, limit)?;
-            // SAFETY: the frame lies below `tail` in a segment not yet released, so the writer
-            // does not write to it.
-            out.extend_from_slice(unsafe { self.shared.memory.slice(at, len) });
-            self.position += len as u64;
-            self.next += frame_size(len);
-        }
-        Ok(Some(Chunk { seq: piece.seq, offset, end: self.position }))
+        let there = piece.end.unwrap_or(tail).min(tail) - self.position;
+        let most = at_most as u64;
+        let page_end = offset.saturating_add(most) / PAGE as u64 * PAGE as u64;
+        let len = match there <= most {
+            true => there,
+            false if page_end > offset => page_end - offset,
+            false => most,
+        };
+        let at = self.shared.segment_at(piece.segment) + piece.place_of(self.position);
+        self.position += len;
+        Some(Chunk { seq: piece.seq, offset, end: self.position, len: len as usize, at })
     }
 
-    /// Finds the position within a piece, frame by frame.
-    fn enter(&mut self, piece: &Piece) -> io::Result<()> {
-        let target = self.position;
-        self.position = piece.start;
-        self.generation = piece.generation;
-        self.next = SEGMENT_HEADER;
-        while self.position < target {
-            let (_, len) = self.frame(piece, target)?;
-            self.position += len as u64;
-            self.next += frame_size(len);
-        }
-        Ok(())
-    }
-
-    /// Where the payload of the next frame lies, and its length. The length comes from memory
-    /// that other processes can change, so it is checked against what must be there.
-    fn frame(&self, piece: &Piece, limit: u64) -> io::Result<(usize, usize)> {
-        let room = self.shared.segment_size.saturating_sub(self.next + FRAME_HEADER);
-        if self.shared.segment_size < self.next + FRAME_HEADER {
-            return Err(damaged());
-        }
-        let at = self.shared.segment_at(piece.segment) + self.next;
-        let mut word = [0; 8];
-        // SAFETY: as in `read`.
-        word.copy_from_slice(unsafe { self.shared.memory.slice(at + 8, 8) });
-        let len = u64::from_le_bytes(word);
-        if len == 0 || len > room as u64 || len > limit - self.position {
-            return Err(damaged());
-        }
-        Ok((at + FRAME_HEADER, len as usize))
+    /// The bytes of a chunk that is not released yet.
+    pub fn bytes(&self, chunk: &Chunk) -> &[u8] {
+        debug_assert!(chunk.end - chunk.len as u64 >= self.shared.released.load(Ordering::Acquire));
+        // SAFETY: the chunk lies below `tail` in a segment not yet released, so the writer does not
+        // write to it; and only `&mut self` could release it.
+        unsafe { self.shared.memory.slice(chunk.at, chunk.len) }
     }
 
     /// Goes back to the first byte that has not been released.
     pub fn rewind(&mut self) {
         self.position = self.shared.released.load(Ordering::Acquire);
-        self.generation = 0;
     }
 
-    /// Gives back all up to a logical offset at which a `read` ended.
+    /// Gives back all up to a logical offset.
     pub fn release(&mut self, up_to: u64) {
         debug_assert!(up_to <= self.position);
         self.shared.released.store(up_to, Ordering::Release);
         self.shared.live().reclaim(up_to);
     }
 
-    /// Takes the write faults of the pages that are appended to next, so that the event loop does
+    /// Takes the write faults of the pages that are stored to next, so that the event loop does
     /// not: the kernel protects a page against writing when it writes it back, some 30 seconds
     /// after it was stored to, and storing to it again may wait for the file system's journal.
     /// As many pages as may be needed until the next call, since each is written back once more.
     pub fn touch_ahead(&mut self) {
-        let appended = self.position.saturating_sub(self.touched_at);
-        self.touched_at = self.position;
         let size = self.shared.segment_size;
-        let ahead =
-            usize::try_from(appended * 2).unwrap_or(size).clamp(TOUCH_LEAST.min(size), size);
-        let (active, free) = {
+        let (active, free, frames) = {
             let live = self.shared.live();
-            let active = live.pieces.back().filter(|p| p.generation == self.generation);
-            (active.map(|p| p.segment), live.free.iter().position(|free| *free))
+            let active = live.pieces.back().filter(|piece| piece.end.is_none());
+            let free = live.free.iter().position(|free| *free);
+            (active.copied(), free, self.shared.frames.load(Ordering::Relaxed))
         };
+        let now = Touched { position: self.position, frames };
+        let before = std::mem::replace(&mut self.touched, now);
+        let twice = |done: u64, least: usize| {
+            usize::try_from(done.saturating_mul(2)).unwrap_or(size).clamp(least.min(size), size)
+        };
+        let payloads = twice(self.position.saturating_sub(before.position), TOUCH_PAYLOADS);
+        let entries = twice((frames - before.frames) * FRAME_ENTRY as u64, TOUCH_INDEX);
+        let mut next = size;
+        if let Some(piece) = active {
+            // The writer may have got to this segment since.
+            next = piece.place_of(self.position.max(piece.start)).min(size);
+            let indexed = (frames - piece.frames_before) as usize * FRAME_ENTRY;
+            let index = index_end(size).saturating_sub(indexed);
+            self.touch(piece.segment, next, payloads, index, entries);
+        }
         // The writer goes on in the active segment and then in a free one; or it begins over, in
         // the lower of the two.
-        let from = self.next.min(size);
-        let beyond = ahead.saturating_sub(size - from);
-        let rest = if from >= begin_over_at(size) { ahead } else { beyond };
-        let lowest = active.into_iter().chain(free).min();
-        let in_active = from..(from + ahead).min(size);
-        for (segment, range) in [(active, in_active), (free, 0..rest), (lowest, 0..rest)] {
-            let Some(segment) = segment else { continue };
-            let begin = self.shared.segment_at(segment) + range.start / PAGE * PAGE;
-            let end = self.shared.segment_at(segment) + range.end;
-            if begin < end {
+        let beyond = payloads.saturating_sub(size - next);
+        let payloads = if next >= begin_over_at(size) { payloads } else { beyond };
+        if payloads > 0 {
+            let lowest = active.map(|piece| piece.segment).into_iter().chain(free).min();
+            for segment in free.into_iter().chain(lowest.filter(|_| lowest != free)) {
+                self.touch(segment, 0, payloads, size, entries);
+            }
+        }
+    }
+
+    /// Makes pages of a segment writable: for so many bytes of payload from `next` on, and of
+    /// entries down from `index`.
+    fn touch(&self, segment: usize, next: usize, payloads: usize, index: usize, entries: usize) {
+        let size = self.shared.segment_size;
+        let at = self.shared.segment_at(segment);
+        for range in [next..(next + payloads).min(size), index.saturating_sub(entries)..index] {
+            let begin = range.start / PAGE * PAGE;
+            if begin < range.end {
                 // Only advice: where it is not taken, the event loop takes the faults.
-                let _ = self.shared.memory.touch(begin, end - begin);
+                let _ = self.shared.memory.touch(at + begin, range.end - begin);
             }
         }
     }
@@ -599,8 +617,4 @@ impl Reader {
     pub fn position(&self) -> u64 {
         self.position
     }
-}
-
-fn damaged() -> io::Error {
-    io::Error::other("the AOF ring was changed by another process")
 }

@@ -21,47 +21,6 @@ pub struct Target {
     cached_from: Option<u64>,
 }
 
-/// Bytes for a file, so placed in memory that its blocks begin where memory's do.
-#[derive(Default)]
-pub struct Piece {
-    /// The first of them are only there to be overwritten.
-    buf: Vec<u8>,
-    begin: usize,
-}
-
-impl Piece {
-    /// Empties it, for bytes that probably belong at this offset of the file; `capacity` is how
-    /// many there probably are.
-    pub fn begin_at(&mut self, offset: u64, capacity: usize) {
-        self.buf.clear();
-        self.buf.reserve(2 * BLOCK + capacity);
-        let to_block = BLOCK - 1 - (self.buf.as_ptr().addr() + BLOCK - 1) % BLOCK;
-        self.begin = to_block + before(offset);
-        self.buf.resize(self.begin, 0);
-    }
-
-    /// Where to append the bytes.
-    pub fn buf(&mut self) -> &mut Vec<u8> {
-        &mut self.buf
-    }
-
-    pub fn bytes(&self) -> &[u8] {
-        &self.buf[self.begin..]
-    }
-
-    /// Where in the buffer the block begins that the bytes begin in, if they belong at this offset
-    /// and lie in memory as they should.
-    fn block(&self, offset: u64) -> Option<usize> {
-        let block = self.begin.checked_sub(before(offset))?;
-        self.buf[block..].as_ptr().addr().is_multiple_of(BLOCK).then_some(block)
-    }
-}
-
-/// How many bytes of the block at this offset come before it.
-fn before(offset: u64) -> usize {
-    (offset % BLOCK as u64) as usize
-}
-
 impl Target {
     /// Opens a file that is there.
     pub fn open(files: &dyn Files, path: &Path) -> io::Result<Target> {
@@ -88,38 +47,50 @@ impl Target {
         self.file.write_all_at(bytes, offset)
     }
 
-    /// Writes whole blocks past the cache, with what is before the bytes in the first of them, and
-    /// what remains through it.
-    pub fn write_past_cache(&mut self, piece: &mut Piece, offset: u64) -> io::Result<()> {
-        let done = self.write_blocks(piece, offset)?;
-        match &piece.bytes()[done..] {
+    /// Writes past the cache, and through it what remains behind the last whole block. Bytes that
+    /// lie in memory at another place of a block than they belong to in the file go through the
+    /// cache, all of them.
+    pub fn write_past_cache(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let done = self.write_blocks(bytes, offset)?;
+        match &bytes[done..] {
             [] => Ok(()),
             rest => self.write(rest, offset + done as u64),
         }
     }
 
     /// Returns how many of the bytes were written.
-    fn write_blocks(&mut self, piece: &mut Piece, offset: u64) -> io::Result<usize> {
-        let (Some(block), Some(past_cache)) = (piece.block(offset), &self.past_cache) else {
-            return Ok(0);
-        };
-        let before = piece.begin - block;
-        let end = (piece.buf.len() - block) / BLOCK * BLOCK + block;
-        if end <= piece.begin {
+    fn write_blocks(&mut self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        let before = (offset % BLOCK as u64) as usize;
+        let first = if before == 0 { 0 } else { BLOCK - before };
+        let end = bytes.len().saturating_sub(first) / BLOCK * BLOCK + first;
+        let fits = bytes.as_ptr().addr() % BLOCK == before;
+        let Some(past_cache) = &self.past_cache else { return Ok(0) };
+        if !fits || end == 0 || end > bytes.len() {
             return Ok(0);
         }
         let at = offset - before as u64;
-        if self.file.read_full_at(&mut piece.buf[block..piece.begin], at)? < before {
-            return Ok(0);
-        }
         if self.cached_from.is_some_and(|from| from < at) {
             self.file.sync_data()?;
         }
-        match past_cache.write_all_at(&piece.buf[block..end], at) {
-            Ok(()) => {
-                self.cached_from = None;
-                Ok(end - piece.begin)
+        let write = || {
+            if before > 0 {
+                // The block that the file ends in, from where it is whole.
+                let mut block = Block([0; BLOCK]);
+                if self.file.read_full_at(&mut block.0[..before], at)? < before {
+                    return Ok(false);
+                }
+                block.0[before..].copy_from_slice(&bytes[..first]);
+                past_cache.write_all_at(&block.0, at)?;
             }
+            past_cache.write_all_at(&bytes[first..end], offset + first as u64)?;
+            Ok(true)
+        };
+        match write() {
+            Ok(true) => {
+                self.cached_from = None;
+                Ok(end)
+            }
+            Ok(false) => Ok(0),
             Err(e) if is_impossible(&e) => {
                 self.past_cache = None;
                 Ok(0)
@@ -128,6 +99,12 @@ impl Target {
         }
     }
 }
+
+/// A block as it must lie in memory to be written past the cache.
+#[repr(align(4096))]
+struct Block([u8; BLOCK]);
+
+const _: () = assert!(align_of::<Block>() == BLOCK);
 
 /// The file system accepts such a file, and then no such write.
 fn is_impossible(e: &io::Error) -> bool {
@@ -140,6 +117,26 @@ mod tests {
     use crate::base::rng::Rng;
     use crate::persist::files::{FaultyFiles, RealFiles};
 
+    /// Bytes that lie in memory at that place of a block.
+    struct Placed {
+        memory: Vec<u8>,
+        begin: usize,
+    }
+
+    impl Placed {
+        fn new(bytes: &[u8], offset: u64) -> Placed {
+            let mut memory = vec![0; 2 * BLOCK + bytes.len()];
+            let begin = memory.as_ptr().align_offset(BLOCK) + (offset % BLOCK as u64) as usize;
+            memory[begin..begin + bytes.len()].copy_from_slice(bytes);
+            memory.truncate(begin + bytes.len());
+            Placed { memory, begin }
+        }
+
+        fn bytes(&self) -> &[u8] {
+            &self.memory[self.begin..]
+        }
+    }
+
     /// Appends pieces of all sizes in both ways; the file must be what was appended.
     fn append_all(files: &dyn Files, seed: u64) {
         let dir = tempfile::tempdir().unwrap();
@@ -148,19 +145,15 @@ mod tests {
         let mut wanted = vec![7; rng.index(10_000)];
         std::fs::write(&path, &wanted).unwrap();
         let mut target = Target::open(files, &path).unwrap();
-        let mut piece = Piece::default();
         for _ in 0..60 {
             let offset = wanted.len() as u64;
-            // Now and then another place than was thought of.
-            let guess = offset + u64::from(rng.below(8) == 0);
-            piece.begin_at(guess, BLOCK);
             let longest = [10, 5000, 100_000][rng.index(3)];
             let bytes: Vec<u8> = (0..rng.index(longest)).map(|_| rng.below(256) as u8).collect();
-            piece.buf().extend_from_slice(&bytes);
-            assert_eq!(piece.bytes(), bytes);
+            // Now and then another place than belongs to it.
+            let placed = Placed::new(&bytes, offset + u64::from(rng.below(8) == 0));
             match rng.below(3) {
-                0 => target.write(piece.bytes(), offset).unwrap(),
-                _ => target.write_past_cache(&mut piece, offset).unwrap(),
+                0 => target.write(placed.bytes(), offset).unwrap(),
+                _ => target.write_past_cache(placed.bytes(), offset).unwrap(),
             }
             if rng.below(4) == 0 {
                 target.sync().unwrap();
@@ -198,10 +191,8 @@ mod tests {
         target.write(&[1; 3 * BLOCK + 10], 0).unwrap();
         let mut syncs_of_append = || {
             let (before, offset) = (files.faults().syncs(), target.len().unwrap());
-            let mut piece = Piece::default();
-            piece.begin_at(offset, 2 * BLOCK);
-            piece.buf().extend_from_slice(&[2; 2 * BLOCK]);
-            target.write_past_cache(&mut piece, offset).unwrap();
+            let placed = Placed::new(&[2; 2 * BLOCK], offset);
+            target.write_past_cache(placed.bytes(), offset).unwrap();
             files.faults().syncs() - before
         };
         let has_a_way = files.open(&path, Open::PastCache).is_ok();

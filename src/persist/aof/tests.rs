@@ -5,16 +5,22 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 
-use super::format::{Anchor, CLEAN_MARK_AT, FRAME_HEADER, PAGE, SEGMENT_HEADER, frame_size};
+use super::format::{
+    Anchor, CLEAN_MARK_AT, FRAME_ENTRY, PAGE, SEGMENT_HEADER, foreign_header, index_end,
+};
 use super::manifest::Manifest;
 use super::recover::recover;
 use super::ring::{self, Place, Reader, Writer};
 use crate::persist::files::{FaultyFiles, Files, Open, RealFiles};
 
-/// Eight segments of one page: small enough to go round quickly.
-const SIZE: u64 = 8 * PAGE as u64;
-/// What a segment of one page holds in a single frame.
-const MOST: usize = PAGE - SEGMENT_HEADER - FRAME_HEADER;
+/// Eight segments of two pages: small enough to go round quickly.
+const SEGMENT: usize = 2 * PAGE;
+const SIZE: usize = 8 * SEGMENT;
+
+/// What a segment holds in a single frame that belongs at this place of its file.
+fn room(file_offset: usize) -> usize {
+    SEGMENT - SEGMENT_HEADER - FRAME_ENTRY - file_offset % PAGE
+}
 
 /// A directory with a ring, an incr file, and what was appended so far.
 struct Bench {
@@ -41,7 +47,7 @@ impl Bench {
             anchor: Anchor::of(before),
         };
         let file = RealFiles.open(&dir.path().join("a.ring"), Open::Write).unwrap();
-        let (writer, reader) = ring::create(&*file, SIZE, 77, place).unwrap();
+        let (writer, reader) = ring::create(&*file, SIZE as u64, 77, place).unwrap();
         let appended = before.to_vec();
         Bench { dir, manifest, writer, reader, appended, before: before.len() }
     }
@@ -63,14 +69,23 @@ impl Bench {
         n
     }
 
-    fn read(&mut self, at_least: usize) {
-        let mut out = Vec::new();
-        if let Some(chunk) = self.reader.read(&mut out, at_least).unwrap() {
-            let end = self.before + chunk.end as usize;
-            assert_eq!(chunk.seq, 1);
-            assert_eq!(chunk.offset as usize, end - out.len());
-            assert_eq!(out, self.appended[end - out.len()..end]);
+    fn take(&mut self, at_most: usize) {
+        let Some(chunk) = self.reader.take(at_most) else { return };
+        let bytes = self.reader.bytes(&chunk);
+        let end = self.before + chunk.end as usize;
+        assert_eq!(chunk.seq, 1);
+        assert_eq!(chunk.offset as usize, end - bytes.len());
+        assert_eq!(bytes, &self.appended[end - bytes.len()..end]);
+        assert!(!bytes.is_empty() && bytes.len() <= at_most);
+        assert_eq!(bytes.as_ptr().addr() % PAGE, chunk.offset as usize % PAGE);
+    }
+
+    /// Takes all there is, and releases it.
+    fn release_all(&mut self) {
+        while self.reader.position() < self.reader.tail() {
+            self.take(usize::MAX);
         }
+        self.reader.release(self.reader.tail());
     }
 
     /// What recovery makes of this ring image and this file.
@@ -94,9 +109,10 @@ fn recover_in(dir: &Path, is_beside: bool, manifest: &Manifest) -> Vec<u8> {
 #[derive(Clone, Debug)]
 enum Op {
     Append(usize),
-    Read(usize),
+    Take(usize),
     Release,
     Rewind,
+    Touch,
     Crash(usize),
 }
 
@@ -104,9 +120,10 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         4 => (1usize..300).prop_map(Op::Append),
         1 => (1usize..20_000).prop_map(Op::Append),
-        3 => (1usize..10_000).prop_map(Op::Read),
+        3 => (1usize..10_000).prop_map(Op::Take),
         2 => Just(Op::Release),
         1 => Just(Op::Rewind),
+        1 => Just(Op::Touch),
         1 => (0usize..20_000).prop_map(Op::Crash),
     ]
 }
@@ -130,9 +147,10 @@ proptest! {
                     let n = bench.append(len);
                     // The ring may be full, but not before half of it is in use.
                     let live = bench.appended.len() - released;
-                    prop_assert!(n == len || live > 3 * MOST / 2, "{n} of {len}, {live} live");
+                    prop_assert!(n == len || live > 3 * PAGE, "{n} of {len}, {live} live");
                 }
-                Op::Read(n) => bench.read(n),
+                Op::Take(n) => bench.take(n),
+                Op::Touch => bench.reader.touch_ahead(),
                 Op::Release => {
                     bench.reader.release((position - before) as u64);
                     released = position;
@@ -155,23 +173,23 @@ fn a_frame_cut_anywhere_is_not_there() {
     let mut bench = Bench::new(b"");
     // Second use of the segments, so that old frames lie under the new one.
     for _ in 0..12 {
-        bench.append(MOST);
-        bench.read(usize::MAX);
-        bench.reader.release(bench.reader.tail());
+        bench.append(room(bench.appended.len()));
+        bench.release_all();
     }
     bench.append(40);
     let old = bench.image();
     let before = bench.appended.clone();
     bench.append(100);
     let new = bench.image();
-    let first = old.iter().zip(&new).position(|(a, b)| a != b).unwrap();
-    let at = first / 8 * 8;
-    let payload = at + FRAME_HEADER..at + frame_size(100);
-    assert_eq!(old[..at], new[..at], "the checksum is the first that differs");
-    assert_eq!(old[payload.end..], new[payload.end..]);
+    let differs = |i: &usize| old[*i] != new[*i];
+    let first = (0..new.len()).find(differs).unwrap();
+    let entry = (0..new.len()).rfind(differs).unwrap() / FRAME_ENTRY * FRAME_ENTRY;
+    let payload = first..first + 100;
+    assert_eq!(new[payload.clone()], bench.appended[before.len()..]);
+    assert_eq!(old[payload.end..entry], new[payload.end..entry]);
 
     let mut image = old.clone();
-    let order = payload.chain(at + 8..at + 16).chain(at..at + 8);
+    let order = payload.chain(entry + 8..entry + 16).chain(entry..entry + 8);
     for i in order {
         let has_all = image == new;
         let expected = if has_all { &bench.appended } else { &before };
@@ -185,14 +203,14 @@ fn a_frame_cut_anywhere_is_not_there() {
 #[test]
 fn a_segment_header_cut_anywhere_loses_nothing() {
     let mut bench = Bench::new(b"");
-    bench.append(MOST);
-    bench.read(usize::MAX);
-    bench.reader.release(bench.reader.tail());
+    bench.append(room(0));
+    bench.release_all();
     let durable = bench.appended.clone();
     let old = bench.image();
     bench.append(10);
     let new = bench.image();
-    let at = PAGE;
+    let at = PAGE + index_end(SEGMENT);
+    assert_ne!(old[at..at + 8], new[at..at + 8]);
     let mut image = old.clone();
     for i in (at + 8..at + SEGMENT_HEADER).chain(at..at + 8) {
         image[i] = new[i];
@@ -208,15 +226,14 @@ fn a_flipped_bit_ends_the_replay_there() {
         bench.append(50);
     }
     let image = bench.image();
-    let frames_at = PAGE + SEGMENT_HEADER;
-    for bit in (0..5 * frame_size(50) * 8).step_by(7) {
+    let (payloads, index) = (PAGE + 6, PAGE + index_end(SEGMENT));
+    let in_payloads = (payloads..payloads + 250).map(|at| (at, (at - payloads) / 50));
+    let in_index = (index - 5 * FRAME_ENTRY..index).map(|at| (at, (index - 1 - at) / FRAME_ENTRY));
+    for (at, whole) in in_payloads.chain(in_index) {
         let mut image = image.clone();
-        image[frames_at + bit / 8] ^= 1 << (bit % 8);
-        let frame = bit / 8 / frame_size(50);
-        let is_padding = bit / 8 % frame_size(50) >= FRAME_HEADER + 50;
-        let whole = if is_padding { 5 } else { frame };
+        image[at] ^= 1 << (at % 8);
         let expected = &bench.appended[..6 + whole * 50];
-        assert_eq!(bench.recovered(&image, b"before"), expected, "bit {bit}");
+        assert_eq!(bench.recovered(&image, b"before"), expected, "byte {at}");
     }
 }
 
@@ -287,7 +304,8 @@ fn a_clean_foreign_or_damaged_ring_is_ignored() {
     let mut bench = Bench::new(b"before");
     bench.append(100);
     let image = bench.image();
-    for i in [0, 8, 16, 24, 32, PAGE, PAGE + 8, PAGE + 64] {
+    let header = PAGE + index_end(SEGMENT);
+    for i in [0, 8, 16, 24, 32, header, header + 8, header + 64] {
         let mut image = image.clone();
         image[i] ^= 1;
         assert_eq!(bench.recovered(&image, b"before"), b"before", "byte {i}");
@@ -322,12 +340,12 @@ fn each_file_gets_its_own_frames() {
     assert_eq!(fs::read(bench.aof_path()).unwrap(), bench.appended);
     assert_eq!(fs::read(&next).unwrap(), b"second file");
 
-    let mut out = Vec::new();
-    let chunk = bench.reader.read(&mut out, usize::MAX).unwrap().unwrap();
+    let chunk = bench.reader.take(usize::MAX).unwrap();
     assert_eq!((chunk.seq, chunk.offset, chunk.end), (1, 6, 100));
-    let chunk = bench.reader.read(&mut out, usize::MAX).unwrap().unwrap();
+    let chunk = bench.reader.take(usize::MAX).unwrap();
     assert_eq!((chunk.seq, chunk.offset, chunk.end), (2, 0, 111));
-    assert_eq!(bench.reader.read(&mut out, usize::MAX).unwrap(), None);
+    assert_eq!(bench.reader.bytes(&chunk), b"second file");
+    assert_eq!(bench.reader.take(usize::MAX), None);
 }
 
 /// A power loss has taken the end of an increment, and what followed is in the ring: it must not
@@ -342,9 +360,9 @@ fn nothing_is_replayed_behind_a_lost_end() {
     bench.writer.switch_file(Place { seq: 2, identity, ..Place::default() });
     assert_eq!(bench.writer.append(b"second file"), 11);
     bench.manifest.add_incr("a".as_ref());
-    // The first segment's page is lost.
+    // The first segment is lost.
     let mut image = bench.image();
-    image[PAGE..2 * PAGE].fill(0);
+    image[PAGE..PAGE + SEGMENT].fill(0);
     fs::write(bench.ring_path(), &image).unwrap();
     for (lost, zeros) in [(1, 0), (1, 1), (100, 0), (106, 200)] {
         let mut file = bench.appended[..106 - lost].to_vec();
@@ -377,35 +395,47 @@ fn when_all_is_released_the_lowest_segment_is_used_again() {
     let mut bench = Bench::new(b"");
     for _ in 0..1000 {
         bench.append(1500);
-        bench.read(usize::MAX);
-        bench.reader.release(bench.reader.tail());
+        bench.release_all();
     }
     let image = bench.image();
-    assert!(image[PAGE + 2 * PAGE..].iter().all(|b| *b == 0), "only the first two were needed");
+    assert!(image[PAGE + 2 * SEGMENT..].iter().all(|b| *b == 0), "only the first two were needed");
 }
 
 #[test]
 fn a_full_ring_takes_no_more_until_some_is_released() {
     let mut bench = Bench::new(b"");
-    assert_eq!(bench.append(9 * PAGE), 8 * MOST);
+    let all = (0..8).fold(0, |at, _| at + room(at));
+    assert_eq!(bench.append(SIZE), all);
     assert_eq!(bench.append(1), 0);
-    bench.read(1);
-    assert_eq!(bench.append(1), 0, "read, but not released");
+    bench.take(1);
+    assert_eq!(bench.append(1), 0, "taken, but not released");
     bench.reader.release(bench.reader.position());
-    assert_eq!(bench.append(2 * PAGE), MOST);
-    let durable = bench.appended[..MOST].to_vec();
+    assert_eq!(bench.append(1), 0, "a segment is given back as a whole");
+    bench.take(usize::MAX);
+    bench.reader.release(bench.reader.position());
+    assert_eq!(bench.append(SIZE), room(all));
+    let durable = bench.appended[..room(0)].to_vec();
     assert_eq!(bench.recovered(&bench.image(), &durable), bench.appended);
 }
 
-/// What another process scribbles into the mapped file is an error, not a crash.
 #[test]
-fn scribbled_lengths_are_noticed() {
-    let mut bench = Bench::new(b"");
-    bench.append(100);
-    for len in [0, 101, u64::from(u32::MAX), u64::MAX] {
-        let file = RealFiles.open(&bench.ring_path(), Open::Write).unwrap();
-        file.write_all_at(&len.to_le_bytes(), (PAGE + SEGMENT_HEADER + 8) as u64).unwrap();
-        bench.reader.rewind();
-        assert!(bench.reader.read(&mut Vec::new(), 1).is_err());
+fn a_chunk_ends_with_a_page_of_the_file_if_there_is_more() {
+    let mut bench = Bench::new(&[b'b'; 100]);
+    bench.append(6000);
+    for (at_most, len) in [(5000, 3996), (10, 10), (1000, 1000), (usize::MAX, 994), (1, 0)] {
+        assert_eq!(bench.reader.take(at_most).map_or(0, |chunk| chunk.len), len);
     }
+}
+
+/// What it holds may be nowhere else, and it cannot be read.
+#[test]
+fn a_ring_of_another_version_stops_the_start() {
+    let bench = Bench::new(b"before");
+    let (mut image, header) = (bench.image(), foreign_header());
+    image[..header.len()].copy_from_slice(&header);
+    fs::write(bench.ring_path(), &image).unwrap();
+    let recovered =
+        recover(&RealFiles, &bench.ring_path(), true, bench.dir.path(), &bench.manifest);
+    assert!(recovered.unwrap_err().to_string().contains("version 1"));
+    assert_eq!(bench.image(), image);
 }
