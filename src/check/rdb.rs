@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use twox_hash::XxHash3_64;
 
 /// Checks a file; false if it is not valid, an error if it cannot be looked at.
 pub fn check(path: &Path, output: &mut Output) -> Result<bool, String> {
@@ -141,7 +141,7 @@ impl Contents {
     }
 
     fn note(&mut self, entry: &Entry<'_>, now_ms: i64) -> Result<(), Problem> {
-        if !self.seen.insert(xxh3_64_with_seed(entry.key, entry.db)) {
+        if !self.seen.insert(XxHash3_64::oneshot_with_seed(entry.db, entry.key)) {
             let (key, db) = (entry.key.escape_ascii(), entry.db);
             return Err(Problem::Refused(format!("the key '{key}' comes twice in database {db}")));
         }

@@ -1,6 +1,6 @@
 //! The checksums of a ring file, by the description in `src/persist/aof/format.rs`.
 
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 const PAGE: usize = 4096;
 const RING_HEADER: usize = 40;
@@ -38,7 +38,7 @@ pub fn seal(bytes: &mut [u8]) {
     if size < SEGMENT_HEADER {
         return;
     }
-    let sum = xxh3_64(&bytes[8..RING_HEADER]);
+    let sum = XxHash3_64::oneshot(&bytes[8..RING_HEADER]);
     put(bytes, 0, sum);
     let epoch = get(bytes, 32);
     for segment in bytes[PAGE..].chunks_exact_mut(size) {
@@ -47,7 +47,7 @@ pub fn seal(bytes: &mut [u8]) {
             continue;
         }
         put(segment, header_at + 64, epoch);
-        let sum = xxh3_64(&segment[header_at + 8..]);
+        let sum = XxHash3_64::oneshot(&segment[header_at + 8..]);
         put(segment, header_at, sum);
         seal_frames(segment, header_at, mix(epoch ^ mix(get(segment, header_at + 8))));
     }
@@ -61,7 +61,7 @@ fn seal_frames(segment: &mut [u8], header_at: usize, salt: u64) {
         let len = get(segment, entry + 8);
         let end = usize::try_from(len).ok().and_then(|len| at.checked_add(len));
         let Some(end) = end.filter(|end| *end <= entry) else { return };
-        let sum = xxh3_64(&segment[at..end]) ^ mix(salt ^ at as u64 ^ len << 32);
+        let sum = XxHash3_64::oneshot(&segment[at..end]) ^ mix(salt ^ at as u64 ^ len << 32);
         put(segment, entry, sum.max(1));
         at = end;
     }

@@ -9,7 +9,7 @@ use crate::server::keys;
 use crate::store::View;
 use crate::store::event::class;
 use crate::types::string::Str;
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 pub const COMMANDS: &[Command] = &[
     Command {
@@ -63,7 +63,7 @@ pub enum Comparison<'a> {
 
 /// The digest that the documentation of DIGEST names: XXH3 with 64 bits.
 fn digest(string: Str<'_>) -> u64 {
-    string.with(xxh3_64)
+    string.with(XxHash3_64::oneshot)
 }
 
 /// A digest of exactly 16 digits.

@@ -21,7 +21,7 @@
 //! of this use. XXH3-64 with seed 0 is a published, stable function: a ring left by one version of
 //! the program is read by the next.
 
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 use crate::persist::files::Identity;
 
@@ -53,7 +53,7 @@ impl RingHeader {
         put(&mut out, 16, u64::from(VERSION) << 32 | u64::from(self.segments));
         put(&mut out, 24, self.segment_size);
         put(&mut out, 32, self.epoch);
-        let checksum = xxh3_64(&out[8..]);
+        let checksum = XxHash3_64::oneshot(&out[8..]);
         put(&mut out, 0, checksum);
         out
     }
@@ -82,7 +82,7 @@ impl RingHeader {
 /// the same places in each.
 fn version(page: &[u8]) -> Option<u32> {
     let bytes = page.get(..RING_HEADER)?;
-    let whole = get(bytes, 0) == xxh3_64(&bytes[8..]) && get(bytes, 8) == MAGIC;
+    let whole = get(bytes, 0) == XxHash3_64::oneshot(&bytes[8..]) && get(bytes, 8) == MAGIC;
     whole.then(|| (get(bytes, 16) >> 32) as u32)
 }
 
@@ -107,7 +107,7 @@ impl Anchor {
     /// The anchor of what comes after `before`.
     pub fn of(before: &[u8]) -> Anchor {
         let tail = &before[before.len().saturating_sub(ANCHOR_MAX)..];
-        Anchor { len: tail.len() as u32, hash: xxh3_64(tail) }
+        Anchor { len: tail.len() as u32, hash: XxHash3_64::oneshot(tail) }
     }
 }
 
@@ -138,14 +138,14 @@ impl SegmentHeader {
         put(&mut out, 56, self.identity.inode);
         put(&mut out, 64, epoch);
         put(&mut out, 72, self.before_end);
-        let checksum = xxh3_64(&out[8..]);
+        let checksum = XxHash3_64::oneshot(&out[8..]);
         put(&mut out, 0, checksum);
         out
     }
 
     pub fn decode(bytes: &[u8], epoch: u64) -> Option<SegmentHeader> {
         let bytes = bytes.get(..SEGMENT_HEADER)?;
-        if get(bytes, 0) != xxh3_64(&bytes[8..]) || get(bytes, 64) != epoch {
+        if get(bytes, 0) != XxHash3_64::oneshot(&bytes[8..]) || get(bytes, 64) != epoch {
             return None;
         }
         Some(SegmentHeader {
@@ -176,7 +176,7 @@ pub fn index_end(segment_size: usize) -> usize {
 
 /// The checksum of a frame whose payload begins at byte `place` of its segment.
 pub fn frame_checksum(salt: u64, place: usize, payload: &[u8]) -> u64 {
-    let sum = xxh3_64(payload);
+    let sum = XxHash3_64::oneshot(payload);
     // 0 is left to places never written.
     (sum ^ mix(salt ^ place as u64 ^ (payload.len() as u64) << 32)).max(1)
 }
@@ -221,7 +221,7 @@ fn get(bytes: &[u8], at: usize) -> u64 {
 pub fn foreign_header() -> [u8; RING_HEADER] {
     let mut out = tests::RING.encode();
     put(&mut out, 16, 1 << 32 | 8);
-    let checksum = xxh3_64(&out[8..]);
+    let checksum = XxHash3_64::oneshot(&out[8..]);
     put(&mut out, 0, checksum);
     out
 }
@@ -279,7 +279,7 @@ mod tests {
     #[test]
     fn checksum_is_xxh3() {
         // From the reference implementation's sanity checks: the empty input, seed 0.
-        assert_eq!(xxh3_64(b""), 0x2d06_8005_38d3_94c2);
+        assert_eq!(XxHash3_64::oneshot(b""), 0x2d06_8005_38d3_94c2);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use xxhash_rust::xxh3::xxh3_64;
+use twox_hash::XxHash3_64;
 
 use crate::base::clock::Clock;
 use crate::persist::files::{Files, reason};
@@ -138,7 +138,7 @@ impl Options {
     fn ring_elsewhere(&self) -> Option<PathBuf> {
         let dir = self.ring_dir.as_ref()?;
         let owner = std::path::absolute(self.aof_dir()).unwrap_or_else(|_| self.aof_dir());
-        let hash = xxh3_64(OsStr::as_bytes(owner.as_os_str()));
+        let hash = XxHash3_64::oneshot(OsStr::as_bytes(owner.as_os_str()));
         let mut name = OsString::from(format!("goredis-{hash:016x}-"));
         name.push(manifest::with_suffix(&self.filename, ".ring"));
         Some(dir.join(name))
