@@ -24,7 +24,7 @@ use crate::base::clock::Clock;
 use crate::persist::files::{Files, reason};
 
 /// One write takes so much at most: less costs more of the processor, as each has its price. Bytes.
-const WRITE_SIZE: usize = 2 << 20;
+const WRITE_SIZE: usize = 4 << 20;
 
 /// When committed bytes are made durable: the `appendfsync` directive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

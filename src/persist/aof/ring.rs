@@ -345,7 +345,10 @@ impl Writer {
         }
         let mut taken = 0;
         while taken < bytes.len() {
-            let room = (self.index - self.next).saturating_sub(FRAME_ENTRY);
+            // A segment is full at the end of a page, where a block of its file ends, too: the log
+            // thread can then write all of it past the page cache.
+            let end = self.index.saturating_sub(FRAME_ENTRY) / PAGE * PAGE;
+            let room = end.saturating_sub(self.next);
             if room == 0 {
                 if !self.next_segment() {
                     break;

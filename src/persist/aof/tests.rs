@@ -17,9 +17,10 @@ use crate::persist::files::{FaultyFiles, Files, Open, RealFiles};
 const SEGMENT: usize = 2 * PAGE;
 const SIZE: usize = 8 * SEGMENT;
 
-/// What a segment holds in a single frame that belongs at this place of its file.
+/// What a segment holds in a single frame that belongs at this place of its file: up to the end of
+/// its first page, as the second ends with the index.
 fn room(file_offset: usize) -> usize {
-    SEGMENT - SEGMENT_HEADER - FRAME_ENTRY - file_offset % PAGE
+    PAGE - file_offset % PAGE
 }
 
 /// A directory with a ring, an incr file, and what was appended so far.
