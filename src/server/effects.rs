@@ -58,7 +58,7 @@ impl Effects {
 
     /// Writes what a command changed: keys that expired on its way, then the command itself.
     /// `verbatim` is the command's bytes as received, if they are in the canonical form.
-    #[inline]
+    #[inline(always)]
     pub fn record(
         &mut self,
         log: &mut Vec<u8>,
@@ -68,18 +68,28 @@ impl Effects {
         verbatim: Option<&[u8]>,
         propagation: &Propagation,
     ) {
-        if !keys.expired_untold.is_empty() {
-            self.record_expired(log, keys);
+        let is_alone = keys.expired_untold.is_empty() && !self.needs_introduction(db);
+        match (propagation, verbatim) {
+            (Propagation::Verbatim, Some(bytes)) if is_alone => log.extend_from_slice(bytes),
+            _ => self.record_all(log, keys, db, args, propagation),
         }
+    }
+
+    fn record_all(
+        &mut self,
+        log: &mut Vec<u8>,
+        keys: &mut Keyspace,
+        db: usize,
+        args: Args<'_>,
+        propagation: &Propagation,
+    ) {
+        self.record_expired(log, keys);
         let now_ms = keys.now_ms;
         match propagation {
             Propagation::Nothing => {}
             Propagation::Verbatim => {
                 self.begin(log, db, now_ms);
-                match verbatim {
-                    Some(bytes) => log.extend_from_slice(bytes),
-                    None => write_command(log, args),
-                }
+                write_command(log, args);
             }
             Propagation::Rewritten(commands) => {
                 // Several commands that belong together are one unit, too.
@@ -109,11 +119,15 @@ impl Effects {
     }
 
     /// What is written next is a change in a database.
-    #[inline]
     fn begin(&mut self, log: &mut Vec<u8>, db: usize, now_ms: i64) {
-        if self.selected != Some(db) || self.unit == Unit::Due || self.noted_s.is_some() {
+        if self.needs_introduction(db) {
             self.introduce(log, db, now_ms);
         }
+    }
+
+    /// Whether a change in this database might need something said before it.
+    fn needs_introduction(&self, db: usize) -> bool {
+        self.selected != Some(db) || self.unit == Unit::Due || self.noted_s.is_some()
     }
 
     /// Writes what the change's reader has to know before it, as far as it does not yet.
