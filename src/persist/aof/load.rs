@@ -16,7 +16,7 @@ use log::{info, warn};
 
 use super::cut::{self, Batch, Cutter, Stop};
 use super::manifest::{Kind, Manifest, ReadError};
-use super::tail::{find_command_behind, only_zeros_from};
+use super::tail::{next_if_one_digit_is_wrong, only_zeros_from};
 use super::{Options, recover};
 use crate::persist::ahead::{Ahead, Next, is_worth_a_thread};
 use crate::persist::files::{FileHandle, FileReader, Files, Open, reason};
@@ -376,8 +376,9 @@ impl Loader {
             }
             let name = &current.source.name;
             warn!("Revert incomplete MULTI/EXEC transaction in AOF file {name}");
-        } else if let Some(at) = find_command_behind(&*current.file, current.offset, current.len)
-            .map_err(|e| unreadable(current, &e))?
+        } else if let Some(at) =
+            next_if_one_digit_is_wrong(&*current.file, current.offset, current.len)
+                .map_err(|e| unreadable(current, &e))?
         {
             return Err(bad_format(
                 &self.options,

@@ -16,7 +16,7 @@ pub enum Parsed {
 }
 
 /// `*` or `$`, a number, CR LF.
-const MAX_HEADER: usize = 24;
+pub const MAX_HEADER: usize = 24;
 /// With the line end; as in Redis.
 const MAX_ANNOTATION: usize = 1024;
 
@@ -76,7 +76,10 @@ fn annotation(buf: &[u8]) -> Result<usize, Parsed> {
 }
 
 /// The number in the header line at `at`, and where the line ends.
-fn header(buf: &[u8], at: usize, sign: u8) -> Result<(u64, usize), Parsed> {
+///
+/// # Errors
+/// Anything but [`Parsed::Whole`].
+pub fn header(buf: &[u8], at: usize, sign: u8) -> Result<(u64, usize), Parsed> {
     let line = &buf[at.min(buf.len())..buf.len().min(at + MAX_HEADER)];
     match line.first() {
         Some(&byte) if byte == sign => {}

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::load::RDB_MAGICS;
 use super::read::{Parsed, parse};
-use super::tail::{find_command_behind, only_zeros_from};
+use super::tail::{find_command_behind, next_if_one_digit_is_wrong, only_zeros_from};
 use crate::persist::files::FileHandle;
 use crate::resp::Args;
 use crate::resp::parse::Span;
@@ -148,7 +148,7 @@ impl Scan {
                 }),
             });
         }
-        let goes_on_at = find_command_behind(&*self.file, self.offset, self.len)?;
+        let goes_on_at = next_if_one_digit_is_wrong(&*self.file, self.offset, self.len)?;
         Ok(match goes_on_at {
             None => End::Torn(Fault {
                 offset: self.offset,
@@ -239,13 +239,13 @@ mod tests {
         assert_eq!(sound_to, len);
         let what = format!("unexpected byte '!', in the command at offset {len}");
         assert_eq!(end, End::Damaged { fault: Fault { offset: len, what }, goes_on_at });
-        let (_, sound_to, end) = scan(&[PING, b"*1\r\n$400\r\nPING\r\n", PING].concat());
+        let (_, sound_to, end) = scan(&[PING, b"*1\r\n$90\r\nPING-PING-\r\n", PING].concat());
         assert_eq!(sound_to, len);
         let begins = |end: &End| match end {
             End::Damaged { fault, goes_on_at } => (fault.offset, *goes_on_at),
             other => panic!("{other:?}"),
         };
-        assert_eq!(begins(&end), (len, Some(len + 16)));
+        assert_eq!(begins(&end), (len, Some(len + 21)));
         let (_, _, end) = scan(&[PING, b"!!!"].concat());
         assert_eq!(begins(&end), (len, None));
     }
