@@ -7,7 +7,9 @@ mod blocked;
 mod limits;
 mod messages;
 mod migrate;
+mod turns;
 
+use self::turns::Queue;
 use super::client::{Client, Closing};
 use super::command::Entry;
 use super::ctx::Origin;
@@ -18,7 +20,7 @@ use super::migrate::links;
 use super::phases::Phase;
 use super::{Instance, Shutdown, connections, gate, notify, snapshot};
 use crate::base::prefetch;
-use crate::net::conn::{self, Conn, Input, Pool, READ_SIZE};
+use crate::net::conn::{Conn, Pool};
 use crate::net::stream::Stream;
 use crate::resp::parse::{self, Limits, Parsed, ProtocolError, Span};
 use crate::resp::{Args, Reply};
@@ -87,8 +89,7 @@ pub struct EventLoop {
     scheduled: VecDeque<usize>,
     /// Clients with output of this tick.
     with_output: Vec<usize>,
-    /// Where clients without unfinished input read into.
-    shared_input: Vec<u8>,
+    queue: Queue,
     pool: Pool,
     batch: Batch,
     connected: usize,
@@ -128,7 +129,7 @@ impl EventLoop {
             poll,
             scheduled: VecDeque::new(),
             with_output: Vec::new(),
-            shared_input: vec![0; READ_SIZE],
+            queue: Queue::default(),
             pool: Pool::default(),
             batch: Batch::default(),
             connected: 0,
@@ -200,6 +201,7 @@ impl EventLoop {
         for event in events.iter() {
             self.on_event(event);
         }
+        self.serve_queue();
         self.go_on();
         self.go_on_with_snapshot();
         self.on_time();
@@ -269,7 +271,7 @@ impl EventLoop {
                 conn.readable = true;
                 conn.ended |= event.is_read_closed() || event.is_error();
             }
-            self.serve(key);
+            self.serve_soon(key);
         }
     }
 
@@ -350,64 +352,6 @@ impl EventLoop {
             client.has_output = true;
             self.with_output.push(key);
         }
-    }
-
-    /// One client's turn: reads once, executes what arrived whole.
-    fn serve(&mut self, key: usize) {
-        let client = &mut self.instance.server.clients[key];
-        let is_waiting = client.is_waiting();
-        let Some(conn) = client.conn.as_mut() else { return };
-        if client.closing != Closing::No || conn.pending() > PAUSE_OUTPUT {
-            return;
-        }
-        if is_waiting {
-            // Its next commands have to wait, too. One that went away waits for nothing.
-            if conn.ended {
-                self.close(key, Closing::Now);
-            }
-            return;
-        }
-        if client.parked.is_some() && self.instance.server.log.is_clogged() {
-            // It is scheduled again when its replies are sent.
-            return;
-        }
-        let own = std::mem::take(&mut conn.input);
-        let mut filled = own.len();
-        let is_shared = own.is_empty();
-        let mut input = if is_shared { std::mem::take(&mut self.shared_input) } else { own };
-        // Input that waits for its turn is used up before more is read.
-        if conn.readable && (is_shared || client.partial.is_some()) {
-            if !is_shared {
-                let wanted = client.partial.as_ref().map_or(0, |p| p.wants());
-                conn::make_room(&mut input, filled, wanted);
-            }
-            match conn.read(&mut input, filled) {
-                Ok(Input::Bytes { len, .. }) => {
-                    filled += len;
-                    client.bytes_in += len as u64;
-                    client.active_s = self.instance.keys.now_ms / 1000;
-                    self.instance.server.stats.bytes_in += len as u64;
-                    self.instance.server.stats.reads += 1;
-                }
-                Ok(Input::Nothing) => {}
-                // It may have closed only its half, and wait for replies.
-                Ok(Input::Closed) => self.close(key, Closing::AfterReply),
-                Err(e) => {
-                    debug!("Reading from client: {e}");
-                    self.close(key, Closing::Now);
-                }
-            }
-            self.instance.server.end_phase(Phase::Read);
-        }
-        if self.evict_before_turn(key, (!is_shared).then_some(input.capacity())) {
-            if is_shared {
-                self.shared_input = input;
-            }
-            return;
-        }
-        let used = self.execute_input(key, &mut input, filled);
-        self.put_input(key, input, used, filled, is_shared);
-        self.count_after_turn(key);
     }
 
     fn close(&mut self, key: usize, when: Closing) {
@@ -591,56 +535,6 @@ impl EventLoop {
         out.error(text.as_bytes());
         server.clients[key].close(Closing::AfterReply);
         debug!("Protocol error ({error}) from client: id={}", server.clients[key].id);
-    }
-
-    /// Puts what was not used back to where it belongs, and decides whether the client must be
-    /// served again without an event.
-    fn put_input(
-        &mut self,
-        key: usize,
-        mut input: Vec<u8>,
-        used: usize,
-        filled: usize,
-        is_shared: bool,
-    ) {
-        let client = &mut self.instance.server.clients[key];
-        let limit = self.instance.server.config.client_query_buffer_limit;
-        let is_waiting = client.is_waiting();
-        let Some(conn) = client.conn.as_mut() else { return };
-        if is_shared {
-            if used < filled {
-                // If the read came back full, the rest of a large argument is on its way.
-                let partial = client.partial.as_ref().filter(|_| conn.readable);
-                let wanted = partial.map_or(0, |partial| partial.wants());
-                let rest = &input[used..filled];
-                conn.input = if wanted > 0 { conn::hold(rest, wanted) } else { rest.to_vec() };
-            }
-            self.shared_input = input;
-        } else if used < filled {
-            input.truncate(filled);
-            input.drain(..used);
-            let wanted = client.partial.as_ref().map_or(0, |partial| partial.wants());
-            if input.capacity() / 2 > input.len().max(wanted).max(READ_SIZE) {
-                // A large argument is done with, and the client may be idle for long.
-                input.shrink_to_fit();
-            }
-            conn.input = input;
-        }
-        let waits = conn.input.is_empty() || client.partial.is_some();
-        if conn.input.len() as u64 > limit {
-            warn!("Closing client that reached max query buffer length: id={}", client.id);
-            self.instance.server.stats.query_buffer_disconnections += 1;
-            self.close(key, Closing::Now);
-        } else if is_waiting {
-            if conn.ended {
-                self.close(key, Closing::Now);
-            }
-        } else if (conn.readable || !waits)
-            && client.closing == Closing::No
-            && conn.pending() <= PAUSE_OUTPUT
-        {
-            self.schedule(key);
-        }
     }
 
     fn on_signal(&mut self) {

@@ -322,7 +322,7 @@ impl EventLoop {
 
     /// Reads replies, and does what follows from them.
     fn read_link(&mut self, key: usize) {
-        let mut input = std::mem::take(&mut self.shared_input);
+        let mut input = self.queue.take_buffer();
         while let Some(link) = self.server().migrations.links.get_mut(key) {
             if !link.conn.readable {
                 break;
@@ -341,7 +341,7 @@ impl EventLoop {
                 }
             }
         }
-        self.shared_input = input;
+        self.queue.give_buffer(input);
     }
 
     /// False if these are no replies to anything.
