@@ -75,7 +75,7 @@ fn draw(rng: &mut Rng, samples: &[Case]) -> Case {
 #[test]
 fn the_program_survives_damaged_files() {
     let count = super::number("GOREDIS_FILE_FUZZ_STARTS", 20);
-    let seed = super::number("GOREDIS_FILE_FUZZ_SEED", u64::from(std::process::id()));
+    let seed = super::number("GOREDIS_FILE_FUZZ_SEED", 1);
     println!("GOREDIS_FILE_FUZZ_SEED={seed} GOREDIS_FILE_FUZZ_STARTS={count}");
     let samples = samples::all(seed);
     let mut rng = trial::rng(seed);

@@ -209,8 +209,10 @@ fn child(test: &str, variables: &[(&str, &str)]) -> (ExitStatus, String) {
         .args(["-c", &command, this.to_str().unwrap()])
         .args(["--exact", test, "--ignored", "--nocapture", "--test-threads", "1"])
         .envs(variables.iter().copied())
-        // The allocator is not to take a gigabyte in advance.
-        .env("MIMALLOC_ARENA_RESERVE", "0")
+        // The allocator is not to take a gigabyte of addresses in advance. Nor is it to take each
+        // piece by itself: it looks for those at ever higher addresses, and its map of all
+        // addresses grows with that, by some KB a piece that are never free again.
+        .env("MIMALLOC_ARENA_RESERVE", "64MiB")
         // Each thread would reserve 64 MB of address space for itself.
         .env("MALLOC_ARENA_MAX", "2")
         .stdin(Stdio::null())

@@ -1,7 +1,8 @@
 //! Damaged payloads and files: whatever is in them, reading ends with an error or with a value that
 //! can be used, and takes memory in proportion to what was read.
 //!
-//! `GOREDIS_RDB_FUZZ` says how many are tried (default 3000), `GOREDIS_RDB_SEED` repeats a run.
+//! `GOREDIS_RDB_FUZZ` says how many are tried (default 3000), `GOREDIS_RDB_SEED` where to begin
+//! (default 1).
 //! Memory is bounded from outside: the test runs itself again with a limit on address space, within
 //! which nothing larger than a multiple of its inputs has room.
 
@@ -35,8 +36,8 @@ fn damage_is_survived_in_little_memory() {
     let status = Command::new("sh")
         .args(["-c", &command, this.to_str().unwrap()])
         .args(["--exact", "fuzz::damage", "--ignored", "--nocapture", "--test-threads", "1"])
-        // The allocator is not to take a gigabyte in advance.
-        .env("MIMALLOC_ARENA_RESERVE", "0")
+        // The allocator is not to take a gigabyte of addresses in advance.
+        .env("MIMALLOC_ARENA_RESERVE", "64MiB")
         .status()
         .unwrap();
     assert!(status.success(), "{status}");
@@ -159,7 +160,7 @@ fn try_file(bytes: &[u8]) -> bool {
 #[ignore = "run by another test"]
 fn damage() {
     let rounds = number("GOREDIS_RDB_FUZZ", 3000);
-    let seed = number("GOREDIS_RDB_SEED", std::process::id().into());
+    let seed = number("GOREDIS_RDB_SEED", 1);
     eprintln!("GOREDIS_RDB_SEED={seed} GOREDIS_RDB_FUZZ={rounds}");
     let mut rng = Rng::from_seed(seed);
     let samples = samples(&mut rng);
