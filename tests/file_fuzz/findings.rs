@@ -123,3 +123,12 @@ fn long_names_that_many_entries_share() {
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     }
 }
+
+/// A small sorted set that was large has the sign of a zero until it is saved and loaded, here and
+/// in Redis.
+#[test]
+fn zeros_of_a_set_that_was_large() {
+    let long = format!("ZADD z 1 {}", "m".repeat(100));
+    let remove = format!("ZREM z {}", "m".repeat(100));
+    assert_eq!(load(&[&long, "ZADD z -0 a 2 b", &remove]), Outcome::Loaded);
+}
